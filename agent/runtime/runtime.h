@@ -1,0 +1,122 @@
+/*
+ * runtime: runs containers, each under a supervisor of its own (agent/shim). Place in the flow: the
+ * worker's driver asks for a start, and is told of starts, exits and exec results by callbacks on
+ * the loop. It knows nothing of services, images or networks: a container is a list of layers and a
+ * config. What can fail: every step of making a container; the error is one line a user reads.
+ *
+ * On disk, below the root folder (0700): c/<task id>/{spec,state,log,exit,...}, which an agent that
+ * starts anew reads to take over what runs. The log is text, a record a line:
+ * "<unix time in us> <o|e> <F|P> <text>\n" (stdout or stderr; a full line, or part of one).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "shared/base/err.h"
+#include "shared/base/id.h"
+#include "shared/loop/loop.h"
+#include "shared/model/model.h"
+
+struct runtime;
+
+enum container_network { CONTAINER_NET_NONE, CONTAINER_NET_HOST };
+
+struct container_mount {
+        enum mount_type type; /* a volume comes as its folder on the host */
+        const char *source, *target;
+        bool read_only, nonrecursive, create_source;
+        const char *propagation; /* "" or NULL: rprivate */
+        int64_t tmpfs_size;
+        uint32_t tmpfs_mode;
+        const char *subpath; /* below source, resolved inside it; NULL: none */
+        bool copy_up;        /* an empty volume is filled from the image's folder first */
+};
+
+struct container_ulimit {
+        const char *name;
+        int64_t soft, hard; /* -1: unlimited */
+};
+
+struct container_sysctl {
+        const char *key, *value;
+};
+
+/* All strings and arrays are borrowed for the call. String lists are NULL-terminated, NULL: empty.
+ */
+struct container_config {
+        struct id id;
+        const char *name;    /* for messages: web.3 */
+        char *const *layers; /* folders on the host, lowest first; at least one */
+        char *const *argv, *const *env;
+        const char *workdir; /* "" or NULL: / */
+        const char *user;    /* user[:group] of the image's files; "" or NULL: root */
+        char *const *groups; /* supplementary, names or numbers */
+        const char *hostname;
+        enum container_network network;
+        const struct container_mount *mounts;
+        size_t n_mounts;
+        char *const *cap_add, *const *cap_drop; /* "NET_ADMIN", "CAP_NET_ADMIN", "ALL" */
+        const struct container_ulimit *ulimits;
+        size_t n_ulimits;
+        const struct container_sysctl *sysctls;
+        size_t n_sysctls;
+        bool read_only, tty, init;
+        int64_t nano_cpus, memory_bytes, pids; /* limits, 0: none */
+        int64_t log_max_bytes; /* a log file is rotated beyond; 0: 10 MiB, and log_max_files 3 */
+        int log_max_files;
+};
+
+struct container_exit {
+        int status;         /* 0..255, 128 + signal when killed by one; -1: not known */
+        bool is_oom;        /* the kernel killed in its cgroup for want of memory */
+        int64_t time_ms;    /* wall clock */
+        const char *reason; /* NULL, or why the status is not known: "host was restarted" */
+};
+
+struct runtime_events {
+        void *arg;
+        void (*on_exit)(void *arg, struct id id, const struct container_exit *e);
+};
+
+struct runtime_config {
+        const char *root;        /* folder of the runtime's own */
+        const char *shim_path;   /* the supervisor's program */
+        const char *cgroup_name; /* parent of all containers' cgroups: "swarm-<agent>" */
+        struct runtime_events events;
+};
+
+/* Checks what the kernel has (cgroups v1, v2, both) and makes the parent cgroups. */
+int runtime_open(struct loop *l, const struct runtime_config *c, struct runtime **ret,
+                 struct err *err);
+/* Leaves the containers running. */
+void runtime_close(struct runtime *r);
+
+/* What was found of earlier containers, in the call: running (their exits will be told by on_exit
+ * as if we had started them), or ended (exit is set). Unfinished starts are cleaned away silently.
+ */
+typedef void runtime_found_fn(void *arg, struct id id, bool is_running, pid_t pid,
+                              const struct container_exit *exit);
+int runtime_recover(struct runtime *r, runtime_found_fn *fn, void *arg);
+
+/* done: err NULL once the program has been executed, else why not, and nothing of it is left. */
+typedef void runtime_started_fn(void *arg, struct id id, pid_t pid, const struct err *err);
+void runtime_start(struct runtime *r, const struct container_config *c, runtime_started_fn *done,
+                   void *arg);
+int runtime_signal(struct runtime *r, struct id id, int signum); /* to the first process; -ESRCH */
+int runtime_kill(struct runtime *r, struct id id);               /* all its processes, for sure */
+/* Removes an ended container's folder, cgroup and writable layer; in the background. done may be
+ * NULL. */
+void runtime_remove(struct runtime *r, struct id id, loop_fn *done, void *arg);
+
+/* Runs argv inside, with the container's own isolation, user, env and folder. Killed at timeout_ms.
+ * done: wait status as container_exit.status, -ETIME, or another -errno; at most 4 KiB of output.
+ */
+typedef void runtime_exec_fn(void *arg, int status, const char *output, size_t n);
+void runtime_exec(struct runtime *r, struct id id, char *const *argv, int64_t timeout_ms,
+                  runtime_exec_fn *done, void *arg);
+/* Where the log is; n = 0 the current file, 1.. the rotated ones. Heap; NULL: no such container. */
+char *runtime_log_path(struct runtime *r, struct id id, int n);
+/* A descriptor of the container's network namespace, for probes; -errno. */
+int runtime_netns(struct runtime *r, struct id id);

@@ -1,0 +1,5 @@
+/* Placeholder of the first commit: replaced before anything else lands. */
+int main(void)
+{
+        return 1;
+}

@@ -1,0 +1,73 @@
+/*
+ * turn: the manager's decisions. A turn takes the inputs that have arrived, runs the stages once in
+ * order (api, dispatcher in, orchestrator, scheduler, dispatcher out) over the store, and leaves a
+ * change list and effects. The driver (manager/wiring.c, or the simulator) proposes the change list
+ * and releases the effects only once it is committed. Pure: a function of state, inputs and now.
+ *
+ * Read turn.c first: it is the table of contents of the manager.
+ */
+#pragma once
+
+#include "manager/store/store.h"
+#include "shared/base/rng.h"
+
+#define TURN_CHANGES_MAX 50000  /* objects a turn may change before the rest waits for the next */
+#define TURN_INPUTS_MAX  100000 /* queued inputs; beyond, requests are answered EAGAIN */
+
+struct turn;
+
+/* Who sent a message or is to get one. Opaque to the core: the driver's routing, compared by value.
+ */
+struct peer {
+        uint64_t connection; /* of a client or of an agent that is not known yet; 0: none */
+        struct id node;      /* of an agent that is known: by the transport, not by what it says */
+};
+
+enum effect_kind {
+        EFFECT_CLIENT,        /* bytes: a packed Response for peer.connection */
+        EFFECT_AGENT,         /* bytes: a packed ManagerMessage for peer.node */
+        EFFECT_UNKNOWN_AGENT, /* bytes: a packed ManagerMessage for peer.connection (join) */
+        EFFECT_ALLOW_KEY,     /* peer.node may connect with key */
+        EFFECT_REFUSE_KEY,    /* key is no longer accepted: close what it has */
+        EFFECT_BLOB_RELEASE,  /* text: digest that no image needs any more */
+};
+
+struct effect {
+        struct list link;
+        enum effect_kind kind;
+        struct peer peer;
+        uint8_t key[32];
+        struct buf bytes; /* owned */
+        char *text;       /* owned, NULL: none */
+};
+
+void effects_free(struct list *effects); /* empties a list of struct effect */
+
+struct turn_config {
+        uint64_t seed; /* for ids: from the system in a daemon, from the seed in a simulation */
+        const char *version;   /* of this program */
+        struct id node;        /* of this manager */
+        const char *hostname;  /* likewise */
+        char *const *managers; /* addresses to tell agents: HOST:PORT; borrowed */
+};
+
+/* Builds the stages' own state from the store, which is loaded. Borrows the store. */
+struct turn *turn_new(struct store *store, const struct turn_config *config, struct now now);
+void turn_free(struct turn *t);
+
+/* Inputs: copied; judged in the next turn_run, in order. -EAGAIN when the queue is full, -EBADMSG
+ * for bytes that are no message (nothing is queued; the driver drops or answers). */
+int turn_input_client(struct turn *t, uint64_t connection, const uint8_t *p, size_t n);
+int turn_input_agent(struct turn *t, struct peer from, const uint8_t key[32], const uint8_t *p,
+                     size_t n);
+/* The transport saw the client go. */
+void turn_input_client_gone(struct turn *t, uint64_t connection);
+bool turn_has_inputs(const struct turn *t);
+
+/* Runs one turn. Changes are in the store's list, effects are appended to ret_effects (in order).
+ * Returns when it wants to run again at the latest: mono time, now.mono_ms for "at once" (work was
+ * left over), TIME_NEVER for "when there is input". */
+int64_t turn_run(struct turn *t, struct now now, struct list *ret_effects);
+
+/* Index of the last committed entry, for `info`. */
+void turn_set_last_index(struct turn *t, uint64_t index);

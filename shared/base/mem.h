@@ -1,0 +1,57 @@
+/*
+ * Memory: allocation that ends the process on exhaustion, and cleanup attributes. Sizes that come
+ * from outside are checked against their limit by the caller before they get here.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void *xmalloc(size_t size);
+void *xcalloc(size_t count, size_t size); /* zeroed; overflow of count * size aborts */
+void *xrealloc(void *p, size_t size);
+void *xreallocarray(void *p, size_t count, size_t size);
+char *xstrdup(const char *s);
+char *xstrdup_or_null(const char *s); /* NULL in, NULL out */
+char *xstrndup(const char *s, size_t n);
+void *xmemdup(const void *p, size_t size); /* NULL when size is 0 */
+char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#define xnew(type)                    ((type *)xcalloc(1, sizeof(type)))
+#define xnew_array(type, n)           ((type *)xcalloc((n), sizeof(type)))
+#define ARRAY_SIZE(a)                 (sizeof(a) / sizeof((a)[0]))
+#define CONTAINER_OF(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
+#define MIN(a, b)                     ((a) < (b) ? (a) : (b))
+#define MAX(a, b)                     ((a) > (b) ? (a) : (b))
+#define UNUSED                        __attribute__((unused))
+
+static inline void mem_cleanup_free(void *p)
+{
+        free(*(void **)p);
+}
+
+static inline void mem_cleanup_close(int *fd)
+{
+        if (*fd >= 0)
+                close(*fd);
+}
+
+/* Declares a local that is freed (closed) when it goes out of scope: `_cleanup_free_ char *s`. */
+#define _cleanup_(f)    __attribute__((cleanup(f)))
+#define _cleanup_free_  _cleanup_(mem_cleanup_free)
+#define _cleanup_close_ _cleanup_(mem_cleanup_close)
+
+/* Hands a local's value out and leaves NULL (-1) behind, so that its cleanup does nothing. */
+#define STEAL_PTR(p)                            \
+        ({                                      \
+                __typeof__(p) steal_tmp_ = (p); \
+                (p) = NULL;                     \
+                steal_tmp_;                     \
+        })
+#define STEAL_FD(fd)                  \
+        ({                            \
+                int steal_fd_ = (fd); \
+                (fd) = -1;            \
+                steal_fd_;            \
+        })

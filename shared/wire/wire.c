@@ -1,0 +1,128 @@
+/* Bytes and messages: see wire.h. */
+#include "shared/wire/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "shared/base/mem.h"
+
+#define BLOCK_BYTES 16384
+#define ALIGN       16
+
+struct wire_block {
+        struct wire_block *next;
+        size_t cap, used;
+        _Alignas(ALIGN) uint8_t data[];
+};
+
+void wire_pack(const ProtobufCMessage *m, struct buf *b)
+{
+        size_t n = protobuf_c_message_get_packed_size(m);
+
+        buf_reserve(b, n);
+        b->len += protobuf_c_message_pack(m, b->data + b->len);
+        b->data[b->len] = 0;
+}
+
+static struct wire_block *add_block(struct wire_arena *a, size_t need)
+{
+        size_t cap = MAX(need, (size_t)BLOCK_BYTES);
+        struct wire_block *block = xmalloc(sizeof(*block) + cap);
+
+        block->next = a->blocks;
+        block->cap = cap;
+        block->used = 0;
+        a->blocks = block;
+        return block;
+}
+
+static void *arena_alloc(void *arg, size_t size)
+{
+        struct wire_arena *a = arg;
+        size_t need = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+        size_t cap = a->cap_bytes ? a->cap_bytes : WIRE_ARENA_CAP;
+        struct wire_block *block = a->blocks;
+
+        if (need < size || need > cap - MIN(a->used_bytes, cap))
+                return NULL;
+        if (!block || block->cap - block->used < need)
+                block = add_block(a, need);
+        a->used_bytes += need;
+        block->used += need;
+        return block->data + block->used - need;
+}
+
+static void arena_free(void *arg UNUSED, void *p UNUSED)
+{
+}
+
+void wire_arena_done(struct wire_arena *a)
+{
+        while (a->blocks) {
+                struct wire_block *next = a->blocks->next;
+
+                free(a->blocks);
+                a->blocks = next;
+        }
+        a->used_bytes = 0;
+}
+
+void wire_arena_reset(struct wire_arena *a)
+{
+        struct wire_block *first = a->blocks;
+
+        if (!first)
+                return;
+        while (first->next) {
+                struct wire_block *next = first->next;
+
+                free(first);
+                first = next;
+        }
+        first->used = 0;
+        a->blocks = first;
+        a->used_bytes = 0;
+}
+
+void *wire_unpack(struct wire_arena *a, const ProtobufCMessageDescriptor *d, const uint8_t *p,
+                  size_t n)
+{
+        a->allocator = (ProtobufCAllocator){arena_alloc, arena_free, a};
+        return protobuf_c_message_unpack(d, &a->allocator, n, p);
+}
+
+void *wire_unpack_heap(const ProtobufCMessageDescriptor *d, const uint8_t *p, size_t n)
+{
+        return protobuf_c_message_unpack(d, NULL, n, p);
+}
+
+void wire_free(void *message)
+{
+        if (message)
+                protobuf_c_message_free_unpacked(message, NULL);
+}
+
+void *wire_dup(const void *message)
+{
+        const ProtobufCMessage *m = message;
+        _cleanup_buf_ struct buf b = {0};
+
+        wire_pack(m, &b);
+        void *copy = wire_unpack_heap(m->descriptor, b.data, b.len);
+        if (!copy)
+                abort();
+        return copy;
+}
+
+ProtobufCBinaryData wire_id(struct id id, uint8_t storage[ID_BYTES])
+{
+        ProtobufCBinaryData b = {ID_BYTES, storage};
+
+        id_encode(id, storage);
+        return b;
+}
+
+int wire_get_id(const ProtobufCBinaryData *b, struct id *ret)
+{
+        return id_decode(b->data, b->len, ret);
+}

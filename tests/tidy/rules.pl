@@ -1,0 +1,130 @@
+#!/usr/bin/perl
+# One rule of tidy over files: rules.pl RULE FILE... prints a finding a line. Tables: *.txt beside it.
+use strict;
+use warnings;
+
+my ($rule, @files) = @ARGV;
+my %limit = (file => 1000, header => 150, function => 70, line => 100);
+my (%excepted);
+
+sub table {
+        my ($name) = @_;
+        open my $f, '<', "tests/tidy/$name" or die "tidy: $name: $!\n";
+        return grep { !/^\s*(#|$)/ } map { chomp; $_ } <$f>;
+}
+
+for (table('exceptions.txt')) {
+        my ($r, $path, $why) = split ' ', $_, 3;
+        die "tidy: exception without a reason: $_\n" unless $why;
+        $excepted{"$r $path"} = 1;
+}
+
+sub lines_of {
+        my ($path) = @_;
+        open my $f, '<', $path or die "tidy: $path: $!\n";
+        my @l = <$f>;
+        chomp @l;
+        return @l;
+}
+
+sub below { my ($path, $folder) = @_; return $path eq $folder || index($path, "$folder/") == 0; }
+
+sub check_includes {
+        my %allowed = map { /^(\S+):\s*(.*)$/ ? ($1 => [split ' ', $2]) : () } table('layers.txt');
+        for my $path (@files) {
+                my ($own) = sort { length $b <=> length $a } grep { below($path, $_) } keys %allowed;
+                (print("$path: no layer in layers.txt\n"), next) unless defined $own;
+                (my $folder = $path) =~ s,/[^/]*$,,;
+                my $i = 0;
+                for (lines_of($path)) {
+                        $i++;
+                        next unless /^\s*#\s*include\s+"([^"]+)"/;
+                        my $inc = $1;
+                        next if $inc =~ m,^proto/, || $inc eq 'version.h' || below($inc, $folder);
+                        next if below($inc, $own) && $own =~ m,/,;
+                        next if grep { below($inc, $_) } @{$allowed{$own}};
+                        print "$path:$i: may not include $inc\n";
+                }
+        }
+}
+
+sub check_homes {
+        my %home = map { /^(\S+):\s*(.*)$/ ? ($1 => [split ' ', $2]) : () } table('homes.txt');
+        for my $path (@files) {
+                next if below($path, 'tests/bench') || below($path, 'tests/fuzz');
+                my $i = 0;
+                for (lines_of($path)) {
+                        $i++;
+                        next unless /^\s*#\s*include\s+<([^>]+)>/ && $home{$1};
+                        next if grep { below($path, $_) } @{$home{$1}};
+                        print "$path:$i: <$1> is at home in @{$home{$1}}\n";
+                }
+        }
+}
+
+sub check_banned {
+        my @banned = map { [/^(\S+?):([^:]*):\s*(.*)$/] } table('banned.txt');
+        for my $path (@files) {
+                my $i = 0;
+                for (lines_of($path)) {
+                        $i++;
+                        next if m,^\s*(/?\*|//),;
+                        (my $code = $_) =~ s/"(\\.|[^"\\])*"//g;
+                        for my $b (@banned) {
+                                my ($call, $where, $why) = @$b;
+                                next unless $code =~ /(?<![\w.>])\Q$call\E\s*\(/;
+                                next if grep { below($path, $_) } split ' ', $where;
+                                print "$path:$i: $call is banned: $why\n";
+                        }
+                }
+        }
+}
+
+sub check_file {
+        for my $path (@files) {
+                my $n = () = lines_of($path);
+                print "$path: $n lines\n" if $n > $limit{file} && !$excepted{"file $path"};
+        }
+}
+
+sub check_header {
+        for my $path (grep { /\.h$/ } @files) {
+                my $n = () = lines_of($path);
+                print "$path: $n lines\n" if $n > $limit{header} && !$excepted{"header $path"};
+        }
+}
+
+sub check_function {
+        for my $path (grep { /\.c$/ } @files) {
+                my ($i, $start, $name, $last) = (0, 0, '?', '');
+                for (lines_of($path)) {
+                        $i++;
+                        if (/^\{/) {
+                                $start = $i;
+                        } elsif (/^\}/ && $start) {
+                                my $n = $i - $start + 1;
+                                print "$path:$start: $name has $n lines\n"
+                                        if $n > $limit{function} && !$excepted{"function $path:$name"};
+                                $start = 0;
+                        } elsif (!$start && /^[a-zA-Z].*?(\w+)\(/) {
+                                $name = $1;
+                        }
+                }
+        }
+}
+
+sub check_line {
+        for my $path (@files) {
+                my $i = 0;
+                for (lines_of($path)) {
+                        $i++;
+                        print "$path:$i: ", length, " columns\n" if length > $limit{line};
+                        print "$path:$i: a tab\n" if /\t/;
+                }
+        }
+}
+
+my %check = (includes => \&check_includes, homes => \&check_homes, banned => \&check_banned,
+        file => \&check_file, header => \&check_header, function => \&check_function,
+        line => \&check_line);
+($check{$rule} or die "tidy: no rule $rule\n")->();
