@@ -50,6 +50,8 @@ struct agent_ports {
         void (*journal_put)(void *arg, struct id task, const uint8_t *packed, size_t n);
         void (*journal_remove)(void *arg, struct id task);
 
+        /* An image that came with the assignments; told before a task that uses it is prepared. */
+        void (*on_image)(void *arg, const Swarm__Image *m);
         /* Logs and blobs are the driver's: messages of these kinds are handed through. */
         void (*on_blob_data)(void *arg, const Swarm__BlobData *m);
         void (*on_log_start)(void *arg, const Swarm__LogStart *m);
