@@ -59,6 +59,24 @@ bool text_is_valid(const char *s)
         return true;
 }
 
+char *text_clean(const char *s, size_t max_bytes)
+{
+        struct buf b = {0};
+
+        while (*s) {
+                int n = utf8_len((const unsigned char *)s);
+
+                if (b.len + (size_t)MAX(n, 1) > max_bytes)
+                        break;
+                if (n == 0 || iscntrl((unsigned char)*s))
+                        buf_putc(&b, n == 0 ? '?' : ' ');
+                else
+                        buf_append(&b, s, (size_t)n);
+                s += MAX(n, 1);
+        }
+        return buf_take_str(&b);
+}
+
 size_t strv_len(char *const *v)
 {
         size_t n = 0;

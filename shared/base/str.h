@@ -27,6 +27,9 @@ static inline bool str_is_empty(const char *s)
 bool name_is_valid(const char *s);
 /* No control characters (a NUL cannot be seen here) and valid UTF-8. */
 bool text_is_valid(const char *s);
+/* A copy that text_is_valid accepts: what is broken or a control character becomes '?' or a blank,
+ * and what is beyond max_bytes is cut off at a character. Heap. */
+char *text_clean(const char *s, size_t max_bytes);
 
 size_t strv_len(char *const *v);
 void strv_push(char ***v, const char *s); /* copies s */
