@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/param.h> /* MIN, MAX */
 #include <unistd.h>
 
 void *xmalloc(size_t size);
@@ -22,8 +23,6 @@ char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define xnew_array(type, n)           ((type *)xcalloc((n), sizeof(type)))
 #define ARRAY_SIZE(a)                 (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
-#define MIN(a, b)                     ((a) < (b) ? (a) : (b))
-#define MAX(a, b)                     ((a) > (b) ? (a) : (b))
 #define UNUSED                        __attribute__((unused))
 
 static inline void mem_cleanup_free(void *p)

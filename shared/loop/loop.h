@@ -29,7 +29,10 @@ void loop_timer_set(struct loop_timer *t, int64_t delay_ms); /* replaces an earl
 void loop_timer_clear(struct loop_timer *t);
 void loop_timer_free(struct loop_timer *t); /* NULL is fine */
 
-/* Readiness of a descriptor, which stays the caller's. events: LOOP_READ | LOOP_WRITE. */
+/* Readiness of a descriptor, which stays the caller's and is made non-blocking. events: LOOP_READ |
+ * LOOP_WRITE | LOOP_HANGUP. After an error on it fn gets all that was asked for and LOOP_HANGUP,
+ * and nothing more until loop_fd_set. -EPERM: a file that is always ready; -EEXIST: already
+ * watched. */
 enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HANGUP = 4 };
 struct loop_fd;
 typedef void loop_fd_fn(void *arg, int events);
@@ -52,7 +55,9 @@ void loop_wake_free(struct loop_wake *w);
 void loop_work(struct loop *l, loop_fn *work, loop_fn *done, void *arg);
 
 /* Before the loop sleeps (prepare: return true to be called again at once instead of sleeping) and
- * after it woke (check): for libraries with descriptors of their own kind. */
+ * after it woke (check): for libraries with descriptors of their own kind, and for work that
+ * gathers what one round brought. Either may be NULL. prepare goes from the newest hook to the
+ * oldest, check the other way round. A hook frees no other one. */
 struct loop_hook;
 struct loop_hook *loop_hook_new(struct loop *l, bool (*prepare)(void *arg), loop_fn *check,
                                 void *arg);
