@@ -1,0 +1,334 @@
+/*
+ * The world and the program: sim-run --seeds N | --seed N [--verbose]. Prints TAP, a line a seed; a
+ * failure prints the seed that repeats it.
+ */
+#include "tests/sim/sim.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define FAULT_PHASE_MIN_MS 30000
+#define FAULT_PHASE_MAX_MS 90000
+#define HEAL_LIMIT_MS      1200000
+#define EVENTS_MAX         5000000
+
+struct sim_event {
+        int64_t at;
+        uint64_t seq;
+        sim_fn *fn;
+        void *arg;
+};
+
+static bool is_before(const struct sim_event *a, const struct sim_event *b)
+{
+        return a->at != b->at ? a->at < b->at : a->seq < b->seq;
+}
+
+void sim_at(struct sim *sim, int64_t delay_ms, sim_fn *fn, void *arg)
+{
+        if (sim->n_events == sim->cap_events) {
+                sim->cap_events = sim->cap_events ? sim->cap_events * 2 : 256;
+                sim->events = xreallocarray(sim->events, sim->cap_events, sizeof(struct sim_event));
+        }
+        struct sim_event e = {sim->now_ms + delay_ms, sim->event_seq++, fn, arg};
+        size_t i = sim->n_events++;
+
+        for (; i > 0 && is_before(&e, &sim->events[(i - 1) / 2]); i = (i - 1) / 2)
+                sim->events[i] = sim->events[(i - 1) / 2];
+        sim->events[i] = e;
+}
+
+static struct sim_event pop_event(struct sim *sim)
+{
+        struct sim_event top = sim->events[0], last = sim->events[--sim->n_events];
+        size_t i = 0;
+
+        for (;;) {
+                size_t child = 2 * i + 1;
+
+                if (child >= sim->n_events)
+                        break;
+                if (child + 1 < sim->n_events &&
+                    is_before(&sim->events[child + 1], &sim->events[child]))
+                        child++;
+                if (!is_before(&sim->events[child], &last))
+                        break;
+                sim->events[i] = sim->events[child];
+                i = child;
+        }
+        sim->events[i] = last;
+        return top;
+}
+
+struct now sim_now(const struct sim *sim)
+{
+        struct now now = {sim->now_ms, SIM_WALL_START_MS + sim->now_ms};
+
+        return now;
+}
+
+bool sim_chance(struct sim *sim, uint64_t of_thousand)
+{
+        return rng_below(&sim->rng, 1000) < of_thousand;
+}
+
+int64_t sim_between(struct sim *sim, int64_t low, int64_t high)
+{
+        return low + (int64_t)rng_below(&sim->rng, (uint64_t)(high - low + 1));
+}
+
+void sim_fail(struct sim *sim, const char *format, ...)
+{
+        va_list ap;
+
+        if (sim->failure[0])
+                return;
+        va_start(ap, format);
+        vsnprintf(sim->failure, sizeof(sim->failure), format, ap);
+        va_end(ap);
+}
+
+void sim_trace(struct sim *sim, const char *format, ...)
+{
+        va_list ap;
+
+        if (!sim->is_verbose)
+                return;
+        printf("# %8.3f ", (double)sim->now_ms / 1000);
+        va_start(ap, format);
+        vprintf(format, ap);
+        va_end(ap);
+        putchar('\n');
+}
+
+/* --- the network ---------------------------------------------------------------------------------
+ */
+struct parcel {
+        struct sim_agent *agent;
+        uint64_t connection;
+        bool is_for_manager;
+        size_t n;
+        uint8_t bytes[];
+};
+
+static void deliver(struct sim *sim, void *arg)
+{
+        struct parcel *p = arg;
+
+        if (!p->agent->is_cut) {
+                if (p->is_for_manager)
+                        sim_manager_hear_agent(sim, p->agent, p->connection, p->bytes, p->n);
+                else
+                        sim_agent_hear(p->agent, p->connection, p->bytes, p->n);
+        }
+        free(p);
+}
+
+static void carry(struct sim_agent *a, bool is_for_manager, const uint8_t *bytes, size_t n)
+{
+        struct sim *sim = a->sim;
+        int copies = 1 + sim_chance(sim, sim->faults.duplicate) - sim_chance(sim, sim->faults.loss);
+
+        sim->n_messages++;
+        for (; copies > 0 && !a->is_cut; copies--) {
+                struct parcel *p = xmalloc(sizeof(*p) + n);
+                int64_t delay = sim_between(sim, 0, 5);
+
+                if (sim_chance(sim, sim->faults.slow))
+                        delay += sim_between(sim, 0, 3000);
+                *p = (struct parcel){a, a->connection, is_for_manager, n};
+                memcpy(p->bytes, bytes, n);
+                sim_at(sim, delay, deliver, p);
+        }
+}
+
+void sim_to_manager(struct sim_agent *a, const uint8_t *p, size_t n)
+{
+        carry(a, true, p, n);
+}
+
+void sim_to_agent(struct sim *sim UNUSED, struct sim_agent *a, const uint8_t *p, size_t n)
+{
+        carry(a, false, p, n);
+}
+
+/* --- faults --------------------------------------------------------------------------------------
+ */
+static void heal_link(struct sim *sim, void *arg)
+{
+        struct sim_agent *a = arg;
+
+        if (a->is_cut)
+                sim_trace(sim, "%s: link heals", a->hostname);
+        a->is_cut = false;
+}
+
+static void hurt_agent(struct sim *sim, struct sim_agent *a)
+{
+        if (sim_chance(sim, sim->faults.partition) && !a->is_cut) {
+                sim_trace(sim, "%s: link cut", a->hostname);
+                a->is_cut = true;
+                sim_at(sim, sim_between(sim, 100, 15000), heal_link, a);
+        }
+        if (!a->core)
+                return;
+        if (sim_chance(sim, sim->faults.agent_crash))
+                sim_agent_crash(a);
+        else if (sim_chance(sim, sim->faults.node_reboot))
+                sim_agent_reboot(a);
+}
+
+static void second(struct sim *sim, void *arg UNUSED)
+{
+        if (sim->is_healed)
+                return;
+        if (sim->manager.turn && sim_chance(sim, sim->faults.manager_crash))
+                sim_manager_crash(sim);
+        for (int i = 0; i < sim->n_agents; i++)
+                hurt_agent(sim, &sim->agents[i]);
+        sim_client_act(sim);
+        sim_at(sim, 1000, second, NULL);
+}
+
+static void draw_faults(struct sim *sim)
+{
+        struct sim_faults *f = &sim->faults;
+
+        /* A tenth of the worlds is nearly perfect: bugs also hide where nothing goes wrong. */
+        if (sim_chance(sim, 100))
+                return;
+        f->loss = rng_below(&sim->rng, 100);
+        f->duplicate = rng_below(&sim->rng, 100);
+        f->slow = rng_below(&sim->rng, 60);
+        f->manager_crash = rng_below(&sim->rng, 80);
+        f->agent_crash = rng_below(&sim->rng, 40);
+        f->node_reboot = rng_below(&sim->rng, 20);
+        f->partition = rng_below(&sim->rng, 50);
+        f->prepare_fails = rng_below(&sim->rng, 60);
+        f->start_fails = rng_below(&sim->rng, 60);
+        f->exits = rng_below(&sim->rng, 300);
+        f->unhealthy = rng_below(&sim->rng, 200);
+}
+
+static void heal(struct sim *sim)
+{
+        sim_trace(sim, "--- all faults stop");
+        memset(&sim->faults, 0, sizeof(sim->faults));
+        sim->is_healed = true;
+        for (int i = 0; i < sim->n_agents; i++)
+                sim->agents[i].is_cut = false;
+}
+
+/* --- a run ---------------------------------------------------------------------------------------
+ */
+static bool run_until(struct sim *sim, int64_t until_ms)
+{
+        while (sim->n_events && sim->events[0].at <= until_ms && !sim->failure[0]) {
+                struct sim_event e = pop_event(sim);
+
+                sim->now_ms = e.at;
+                e.fn(sim, e.arg);
+                sim_check_step(sim);
+                if (sim->event_seq > EVENTS_MAX)
+                        sim_fail(sim, "more than %d events: something turns without end",
+                                 EVENTS_MAX);
+        }
+        sim->now_ms = until_ms;
+        return !sim->failure[0];
+}
+
+static void converge(struct sim *sim)
+{
+        int64_t end = sim->now_ms + HEAL_LIMIT_MS;
+        const char *stuck = "never looked";
+
+        while (sim->now_ms < end && run_until(sim, sim->now_ms + 5000)) {
+                stuck = sim_check_converged(sim);
+                if (!stuck)
+                        return;
+        }
+        sim_fail(sim, "stuck %d s after all faults stopped: %s", HEAL_LIMIT_MS / 1000, stuck);
+}
+
+static void sim_init(struct sim *sim, uint64_t seed, bool is_verbose)
+{
+        memset(sim, 0, sizeof(*sim));
+        sim->seed = seed;
+        sim->rng.state = seed * 0x2545f4914f6cdd1du + 1;
+        sim->is_verbose = is_verbose;
+        sim->n_agents = (int)sim_between(sim, 2, SIM_NODES_MAX);
+        sim->n_services = (int)sim_between(sim, 1, SIM_SERVICES_MAX);
+        draw_faults(sim);
+        sim_manager_init(sim);
+        for (int i = 0; i < sim->n_agents; i++)
+                sim_agent_init(sim, i);
+        sim_client_init(sim);
+        sim_at(sim, 1000, second, NULL);
+}
+
+static void free_events(struct sim *sim)
+{
+        for (size_t i = 0; i < sim->n_events; i++)
+                free(sim->events[i].arg == NULL || sim->events[i].fn == heal_link
+                             ? NULL
+                             : sim->events[i].arg);
+        free(sim->events);
+}
+
+static bool run_seed(uint64_t seed, bool is_verbose)
+{
+        static struct sim sim;
+
+        sim_init(&sim, seed, is_verbose);
+        int64_t faults_end = sim_between(&sim, FAULT_PHASE_MIN_MS, FAULT_PHASE_MAX_MS);
+        if (run_until(&sim, faults_end)) {
+                heal(&sim);
+                converge(&sim);
+        }
+        bool is_ok = !sim.failure[0];
+        if (!is_ok)
+                printf("# seed %llu at %.3f s: %s\n# again with: make sim SEED=%llu\n",
+                       (unsigned long long)seed, (double)sim.now_ms / 1000, sim.failure,
+                       (unsigned long long)seed);
+        printf("%s %llu - seed %llu: %d nodes, %d services, %llu commits, %llu messages, "
+               "%llu crashes, %llu starts, %.0f s\n",
+               is_ok ? "ok" : "not ok", (unsigned long long)seed, (unsigned long long)seed,
+               sim.n_agents, sim.n_services, (unsigned long long)sim.n_commits,
+               (unsigned long long)sim.n_messages, (unsigned long long)sim.n_crashes,
+               (unsigned long long)sim.n_starts, (double)sim.now_ms / 1000);
+        fflush(stdout);
+        for (int i = 0; i < sim.n_agents; i++)
+                sim_agent_done(&sim.agents[i]);
+        sim_manager_done(&sim);
+        free_events(&sim);
+        return is_ok;
+}
+
+int main(int argc, char **argv)
+{
+        uint64_t first = 1, n = 20, failures = 0;
+        bool is_verbose = false;
+
+        for (int i = 1; i < argc; i++) {
+                bool has_value = i + 1 < argc;
+
+                if (str_is_equal(argv[i], "--verbose")) {
+                        is_verbose = true;
+                } else if (str_is_equal(argv[i], "--seed") && has_value &&
+                           parse_u64(argv[i + 1], &first) == 0) {
+                        n = 1;
+                        i++;
+                } else if (str_is_equal(argv[i], "--seeds") && has_value &&
+                           parse_u64(argv[i + 1], &n) == 0) {
+                        i++;
+                } else {
+                        fprintf(stderr, "usage: sim-run [--seed N | --seeds N] [--verbose]\n");
+                        return 2;
+                }
+        }
+        for (uint64_t seed = first; seed < first + n; seed++)
+                failures += !run_seed(seed, is_verbose);
+        printf("1..%llu\n", (unsigned long long)n);
+        return failures ? 1 : 0;
+}

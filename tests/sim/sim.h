@@ -1,0 +1,157 @@
+/*
+ * sim: the real manager turn and the real agent cores in one process, on a simulated clock,
+ * network, runtime and disk, all drawn from one seed. Faults happen for a while (safety phase:
+ * invariants are checked at every step), then all faults stop and the cluster must converge
+ * (liveness phase) or the simulator says what is stuck.
+ *
+ * The method is TigerBeetle's and FoundationDB's; the code is ours.
+ */
+#pragma once
+
+#include "agent/agent.h"
+#include "manager/turn.h"
+#include "proto/control.pb-c.h"
+#include "shared/base/base.h"
+#include "shared/wire/wire.h"
+
+#define SIM_NODES_MAX      10
+#define SIM_SERVICES_MAX   6
+#define SIM_CONTAINERS_MAX 4096
+#define SIM_WALL_START_MS  1700000000000
+
+struct sim;
+typedef void sim_fn(struct sim *sim, void *arg);
+
+/* How bad the world is, drawn from the seed; all zero once healed. Chances are of 1000. */
+struct sim_faults {
+        uint64_t loss, duplicate, slow;                        /* a message */
+        uint64_t manager_crash;                                /* a second */
+        uint64_t agent_crash, node_reboot, partition;          /* a second, of each node */
+        uint64_t prepare_fails, start_fails, exits, unhealthy; /* a container */
+};
+
+enum sim_container_state { SIM_PREPARING, SIM_PREPARED, SIM_STARTING, SIM_RUNNING, SIM_ENDED };
+
+struct sim_container {
+        struct id id;
+        struct sim_agent *agent;
+        enum sim_container_state state;
+        bool is_bad; /* of an image that never works */
+        bool is_health_checked, is_stopping;
+        int starts; /* at most one, ever */
+        int exit_code;
+        struct id service_id;
+        uint64_t slot;
+        struct list link;
+};
+
+struct sim_agent {
+        struct sim *sim;
+        int index;
+        struct agent *core;  /* NULL while the process is dead */
+        uint64_t life;       /* counts starts of the process: events of an earlier one are void */
+        uint64_t connection; /* of the present life */
+        uint8_t key[32];
+        struct id node;
+        bool is_joined, is_cut;
+        int64_t tick_at;
+        struct list containers; /* of the machine: they outlive the agent */
+        struct map journal;     /* struct sim_record by id */
+        Swarm__NodeDescription description;
+        Swarm__Resources capacity;
+        char hostname[16];
+};
+
+struct sim_record {
+        struct id id;
+        struct buf bytes;
+};
+
+struct sim_manager {
+        struct store *store; /* NULL while the process is dead */
+        struct turn *turn;
+        uint64_t life;
+        struct buf *log; /* what a crash does not take away */
+        size_t log_len, log_cap;
+        struct buf pending; /* proposed, not yet durable */
+        bool is_committing;
+        struct list effects;  /* held until then */
+        struct store *shadow; /* fed with committed entries only */
+        int64_t run_at;       /* when the turn wants to run again */
+        int64_t wake_at;      /* when that is scheduled; TIME_NEVER: not */
+};
+
+/* What the client knows of a service. */
+struct sim_service {
+        char name[16];
+        bool exists, is_ambiguous; /* ambiguous: an answer never came, either may be true */
+        bool is_image_ambiguous;   /* an automatic rollback may have changed it */
+        uint64_t replicas;
+        bool is_global, is_bad;
+        uint64_t waiting; /* number of the request that is under way; 0: none */
+        int64_t sent_ms;
+        struct sim_service *after; /* what holds if it is answered well; owned */
+};
+
+struct sim {
+        uint64_t seed;
+        struct rng rng;
+        int64_t now_ms;
+        bool is_verbose, is_healed;
+        struct sim_faults faults;
+        struct sim_event *events; /* binary heap */
+        size_t n_events, cap_events;
+        uint64_t event_seq;
+
+        struct sim_manager manager;
+        struct sim_agent agents[SIM_NODES_MAX];
+        int n_agents;
+        struct sim_service services[SIM_SERVICES_MAX];
+        int n_services;
+        uint64_t next_request, client_connection;
+        char worker_secret[64];
+        char failure[512]; /* "": none */
+        uint64_t n_commits, n_messages, n_crashes, n_starts;
+};
+
+/* sim.c: the world. */
+void sim_at(struct sim *sim, int64_t delay_ms, sim_fn *fn, void *arg);
+struct now sim_now(const struct sim *sim);
+bool sim_chance(struct sim *sim, uint64_t of_thousand);
+int64_t sim_between(struct sim *sim, int64_t low, int64_t high);
+void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Carries bytes over the (bad) network between an agent and the manager. */
+void sim_to_manager(struct sim_agent *a, const uint8_t *p, size_t n);
+void sim_to_agent(struct sim *sim, struct sim_agent *a, const uint8_t *p, size_t n);
+
+/* sim_manager.c */
+void sim_manager_init(struct sim *sim);
+void sim_manager_start(struct sim *sim);
+void sim_manager_crash(struct sim *sim);
+void sim_manager_hear_agent(struct sim *sim, struct sim_agent *a, uint64_t connection,
+                            const uint8_t *p, size_t n);
+void sim_manager_hear_client(struct sim *sim, const Swarm__Request *r);
+void sim_manager_done(struct sim *sim);
+
+/* sim_agent.c */
+void sim_agent_init(struct sim *sim, int index);
+void sim_agent_start(struct sim_agent *a);
+void sim_agent_crash(struct sim_agent *a);
+void sim_agent_reboot(struct sim_agent *a);
+void sim_agent_hear(struct sim_agent *a, uint64_t connection, const uint8_t *p, size_t n);
+struct sim_agent *sim_agent_by_node(struct sim *sim, struct id node);
+struct sim_agent *sim_agent_by_connection(struct sim *sim, uint64_t connection);
+void sim_agent_done(struct sim_agent *a);
+size_t sim_agent_running(const struct sim_agent *a);
+struct sim_container *sim_agent_find(struct sim_agent *a, struct id task);
+
+/* sim_client.c */
+void sim_client_init(struct sim *sim);
+void sim_client_act(struct sim *sim);
+void sim_client_hear(struct sim *sim, const uint8_t *p, size_t n);
+
+/* sim_check.c */
+void sim_check_step(struct sim *sim);
+/* NULL: converged; else what is stuck, in a static buffer. */
+const char *sim_check_converged(struct sim *sim);
