@@ -1,0 +1,23 @@
+/* What cmd.c, help.c and call.c share about a running swarmctl. */
+#pragma once
+
+#include "swarmctl/cmd/cmd.h"
+
+struct client;
+
+struct ctl {
+        const struct command *command;
+        const char *host;      /* as given; NULL: the default */
+        int64_t deadline_ms;   /* mono; TIME_NEVER without --timeout */
+        int64_t timeout_ms;    /* as given, for the text */
+        struct client *client; /* NULL: not connected yet */
+};
+
+extern const struct flag global_flags[];
+
+/* "service create" */
+char *command_name(const struct command *c);
+void help_print_all(const struct command *const *tables);
+void help_print_noun(const struct command *const *tables, const char *noun);
+void help_print_command(const struct command *c);
+void ctl_disconnect(struct ctl *ctl);

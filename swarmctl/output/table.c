@@ -1,0 +1,207 @@
+/* Listings: rows of named fields, printed as aligned columns, JSON lines or a template's text. */
+#include <assert.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shared/base/mem.h"
+#include "shared/base/str.h"
+#include "swarmctl/output/output.h"
+
+#define COLUMN_GAP  3
+#define COLUMNS_MAX 32
+
+enum style { STYLE_TABLE, STYLE_JSON, STYLE_TEMPLATE };
+
+struct row {
+        json_t *fields, *doc;
+};
+
+struct listing {
+        const struct column *columns;
+        enum style style;
+        struct template *template; /* of STYLE_TEMPLATE, or of a table's line */
+        struct row *rows;
+        size_t n, cap;
+};
+
+int listing_new(const struct column *columns, const char *format, struct listing **ret,
+                struct err *err)
+{
+        _cleanup_listing_ struct listing *l = xnew(struct listing);
+        const char *template = NULL;
+        int r = 0;
+
+        l->columns = columns;
+        if (!format || !*format || str_is_equal(format, "table")) {
+                l->style = STYLE_TABLE;
+        } else if (str_has_prefix(format, "table ")) {
+                l->style = STYLE_TABLE;
+                template = format + strlen("table ");
+        } else if (str_is_equal(format, "json")) {
+                l->style = STYLE_JSON;
+        } else {
+                l->style = STYLE_TEMPLATE;
+                template = format;
+        }
+        if (template)
+                r = template_parse(template, &l->template, err);
+        if (r < 0)
+                return r;
+        *ret = STEAL_PTR(l);
+        return 0;
+}
+
+void listing_free(struct listing *l)
+{
+        if (!l)
+                return;
+        for (size_t i = 0; i < l->n; i++) {
+                json_decref(l->rows[i].fields);
+                json_decref(l->rows[i].doc);
+        }
+        template_free(l->template);
+        free(l->rows);
+        free(l);
+}
+
+void listing_add(struct listing *l, json_t *take_doc)
+{
+        if (l->n == l->cap) {
+                l->cap = l->cap ? 2 * l->cap : 16;
+                l->rows = xreallocarray(l->rows, l->cap, sizeof(*l->rows));
+        }
+        l->rows[l->n++] = (struct row){.fields = json_object(), .doc = take_doc};
+}
+
+static bool is_column(const struct listing *l, const char *field)
+{
+        for (const struct column *c = l->columns; c->field; c++)
+                if (str_is_equal(c->field, field))
+                        return true;
+        return false;
+}
+
+void listing_set(struct listing *l, const char *field, const char *format, ...)
+{
+        char *text = NULL;
+        va_list ap;
+
+        assert(l->n > 0 && is_column(l, field));
+        va_start(ap, format);
+        int n = vasprintf(&text, format, ap);
+        va_end(ap);
+        if (n < 0)
+                abort();
+        _cleanup_free_ char *clean = text_clean(text);
+        free(text);
+        json_object_set_new(l->rows[l->n - 1].fields, field, json_string(clean));
+}
+
+/* Titles as a row of their own, so that a template's table lines up under them. */
+static json_t *title_row(const struct listing *l)
+{
+        json_t *o = json_object();
+
+        for (const struct column *c = l->columns; c->field; c++)
+                json_object_set_new(o, c->field, json_string(c->title));
+        return o;
+}
+
+static void put_default_line(const struct listing *l, json_t *fields, struct buf *out)
+{
+        bool is_first = true;
+
+        for (const struct column *c = l->columns; c->field; c++) {
+                if (c->is_extra)
+                        continue;
+                const char *s = json_string_value(json_object_get(fields, c->field));
+
+                if (!is_first)
+                        buf_putc(out, '\t');
+                is_first = false;
+                buf_puts(out, s ? s : "");
+        }
+}
+
+/* A nested path in a table has no column: its title is the path's last name, in capitals. */
+static int put_line(const struct listing *l, json_t *fields, json_t *doc, bool is_title,
+                    struct buf *out, struct err *err)
+{
+        int r = 0;
+
+        if (!l->template)
+                put_default_line(l, fields, out);
+        else if (is_title)
+                r = template_run(l->template, fields, l->n ? l->rows[0].doc : NULL, out, err);
+        else
+                r = template_run(l->template, fields, doc, out, err);
+        buf_putc(out, '\n');
+        return r;
+}
+
+/* Lays out lines of tab-separated cells. */
+static void align(const char *text, struct buf *out)
+{
+        _cleanup_strv_ char **lines = str_split(text, '\n');
+        size_t width[COLUMNS_MAX] = {0};
+
+        for (char **line = lines; line && *line; line++) {
+                _cleanup_strv_ char **cells = str_split(*line, '\t');
+
+                for (size_t i = 0; cells && cells[i] && i < COLUMNS_MAX; i++)
+                        width[i] = MAX(width[i], text_width(cells[i]));
+        }
+        for (char **line = lines; line && *line; line++) {
+                _cleanup_strv_ char **cells = str_split(*line, '\t');
+
+                if (!line[1] && !**line)
+                        break; /* behind the last newline */
+                for (size_t i = 0; cells && cells[i]; i++) {
+                        buf_puts(out, cells[i]);
+                        if (!cells[i + 1] || i >= COLUMNS_MAX)
+                                continue;
+                        for (size_t n = text_width(cells[i]); n < width[i] + COLUMN_GAP; n++)
+                                buf_putc(out, ' ');
+                }
+                while (out->len && out->data[out->len - 1] == ' ')
+                        out->data[--out->len] = 0;
+                buf_putc(out, '\n');
+        }
+}
+
+static int print_table(const struct listing *l, struct buf *out, struct err *err)
+{
+        _cleanup_buf_ struct buf text = {0};
+        json_t *titles = title_row(l);
+        int r = put_line(l, titles, NULL, true, &text, err);
+
+        json_decref(titles);
+        for (size_t i = 0; i < l->n && r == 0; i++)
+                r = put_line(l, l->rows[i].fields, l->rows[i].doc, false, &text, err);
+        if (r == 0)
+                align(buf_str(&text), out);
+        return r;
+}
+
+int listing_print(const struct listing *l, struct buf *out, struct err *err)
+{
+        int r = 0;
+
+        if (l->style == STYLE_TABLE)
+                return print_table(l, out, err);
+        for (size_t i = 0; i < l->n && r == 0; i++) {
+                if (l->style == STYLE_JSON) {
+                        char *s = json_dumps(l->rows[i].fields, JSON_COMPACT);
+
+                        buf_puts(out, s ? s : "{}");
+                        buf_putc(out, '\n');
+                        free(s);
+                } else {
+                        r = put_line(l, l->rows[i].fields, l->rows[i].doc, false, out, err);
+                }
+        }
+        return r;
+}
