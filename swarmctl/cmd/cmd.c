@@ -69,7 +69,7 @@ int ctl_usage(struct ctl *ctl, const char *format, ...)
         say("swarmctl: ", format, ap);
         va_end(ap);
         fprintf(stderr, "See 'swarmctl %s%s--help'.\n", name, *name ? " " : "");
-        return EXIT_USAGE;
+        return CLIENT_EXIT_USAGE;
 }
 
 static bool has_noun(const struct command *const *tables, const char *noun)
@@ -126,16 +126,10 @@ static int check_count(struct ctl *ctl, const struct command *c, const struct ar
                 return ctl_usage(ctl, "\"swarmctl %s\" accepts no arguments", name);
         const int bound = n < c->args_min ? c->args_min : c->args_max;
         return ctl_usage(ctl, "\"swarmctl %s\" requires %s %d argument%s", name,
-                         exact              ? "exactly"
+                         exact             ? "exactly"
                          : n < c->args_min ? "at least"
                                            : "at most",
                          bound, bound == 1 ? "" : "s");
-}
-
-static bool asks_for_help(const struct command *c, const struct args *a)
-{
-        (void)c;
-        return args_on(a, "help");
 }
 
 /* Standard output is complete: a full disk is a failure, a reader that went away is not. */
@@ -145,7 +139,8 @@ static int finish_output(struct ctl *ctl, int code)
                 return code;
         if (errno == EPIPE)
                 return code;
-        return code ? code : ctl_fail(ctl, EXIT_REFUSED, "standard output: %s", err_name(errno));
+        return code ? code
+                    : ctl_fail(ctl, CLIENT_EXIT_REFUSED, "standard output: %s", err_name(errno));
 }
 
 static int run_command(struct ctl *ctl, const struct command *c, int argc, char *const *argv)
@@ -162,9 +157,9 @@ static int run_command(struct ctl *ctl, const struct command *c, int argc, char 
         sets.sets[n + 1] = NULL;
         if (args_parse(&a, &sets, c->stop_at_first, argc, argv, &err) < 0)
                 return ctl_usage(ctl, "%s", err.text);
-        if (asks_for_help(c, &a)) {
+        if (args_on(&a, "help")) {
                 help_print_command(c);
-                return finish_output(ctl, EXIT_OK);
+                return finish_output(ctl, CLIENT_EXIT_DONE);
         }
         int r = take_globals(ctl, &a);
         if (r == 0)
@@ -181,23 +176,23 @@ static int dispatch(struct ctl *ctl, const struct command *const *tables, char *
 {
         if (n == 0) {
                 help_print_all(tables);
-                return finish_output(ctl, EXIT_OK);
+                return finish_output(ctl, CLIENT_EXIT_DONE);
         }
         const struct command *c = find_command(tables, "", words[0]);
         if (c)
-                return help ? (help_print_command(c), finish_output(ctl, EXIT_OK))
+                return help ? (help_print_command(c), finish_output(ctl, CLIENT_EXIT_DONE))
                             : run_command(ctl, c, (int)n - 1, words + 1);
         if (!has_noun(tables, words[0]))
                 return ctl_usage(ctl, "unknown command: swarmctl %s", words[0]);
         if (n == 1 || str_is_equal(words[1], "--help")) {
                 help_print_noun(tables, words[0]);
-                return finish_output(ctl, EXIT_OK);
+                return finish_output(ctl, CLIENT_EXIT_DONE);
         }
         c = find_command(tables, words[0], words[1]);
         if (!c)
                 return ctl_usage(ctl, "unknown command: swarmctl %s %s", words[0], words[1]);
         if (help)
-                return (help_print_command(c), finish_output(ctl, EXIT_OK));
+                return (help_print_command(c), finish_output(ctl, CLIENT_EXIT_DONE));
         return run_command(ctl, c, (int)n - 2, words + 2);
 }
 
@@ -216,7 +211,7 @@ int cmd_main(const struct command *const *tables, int argc, char *const *argv)
                 return r;
         if (args_on(&a, "version")) {
                 printf("swarmctl version %s\n", SWARM_VERSION);
-                return finish_output(&ctl, EXIT_OK);
+                return finish_output(&ctl, CLIENT_EXIT_DONE);
         }
         return dispatch(&ctl, tables, a.rest, a.n_rest, args_on(&a, "help"));
 }

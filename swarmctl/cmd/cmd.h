@@ -10,17 +10,10 @@
 
 #include "proto/control.pb-c.h"
 #include "shared/base/err.h"
+#include "swarmctl/client/client.h"
 #include "swarmctl/cmd/flags.h"
 
-/* DESIGN 7. */
-enum exit_code {
-        EXIT_OK = 0,
-        EXIT_REFUSED = 1, /* refused, or failed */
-        EXIT_USAGE = 2,
-        EXIT_NO_MANAGER = 3, /* none answers, or there is no leader */
-        EXIT_TIMEOUT = 124,
-        EXIT_INTERRUPTED = 130,
-};
+#define CTL_EXIT_INTERRUPTED 130 /* by SIGINT, as a shell would say it; else enum client_exit */
 
 struct ctl;
 
@@ -49,26 +42,34 @@ extern const struct command cmd_image[];
 /* All tables, ended by NULL. */
 int cmd_main(const struct command *const *tables, int argc, char *const *argv);
 
-/* --- for commands ------------------------------------------------------------------------------ */
+/* --- for commands ------------------------------------------------------------------------------
+ */
 
 /* "swarmctl: TEXT" on standard error, one line without control characters. Returns code. */
 int ctl_fail(struct ctl *ctl, int code, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
-/* The same for wrong usage: adds "See 'swarmctl service create --help'."; returns EXIT_USAGE. */
+/* The same for wrong usage: adds "See 'swarmctl service create --help'.";
+ * returns CLIENT_EXIT_USAGE. */
 int ctl_usage(struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void ctl_warn(struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Sends a request (its number and protocol are filled in here) and waits for the one answer, which
- * is the caller's to free with wire_free. Returns 0, or an exit code after ctl_fail: answers with
- * an error code come out as failures. what names what is done, for the time-out's text. */
+/* Sends a request and waits for the one answer, which is the caller's to free with wire_free; ret
+ * may be NULL. Connects first if need be. Returns 0, or an exit code after ctl_fail. */
 int ctl_call(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret);
+/* The client, connected, for what the two below do not cover; NULL after ctl_fail, *ret_exit set.
+ */
+struct client *ctl_client(struct ctl *ctl, int *ret_exit);
+/* What is left of --timeout in ms: 0 when it has passed, CLIENT_NO_TIMEOUT without. */
+int64_t ctl_time_left(const struct ctl *ctl);
 
-/* Sends a request for a stream. Each answer comes out of ctl_stream_next; *ret is NULL when the
- * stream has ended, or when until_ms (mono, TIME_NEVER: for ever) came first: then *ret_timed_out.
- * Returns 0 or an exit code after ctl_fail. */
-int ctl_stream_open(struct ctl *ctl, Swarm__Request *q);
-int ctl_stream_next(struct ctl *ctl, int64_t until_ms, Swarm__Response **ret, bool *ret_timed_out);
-void ctl_stream_close(struct ctl *ctl);
+/* A request that is answered by a stream. Returns 0 or an exit code after ctl_fail. */
+int ctl_stream_open(struct ctl *ctl, Swarm__Request *q, struct client_stream **ret);
+/* 1: *ret is the next response (wire_free); 0: the stream has ended; -EAGAIN: wait_ms (or
+ * CLIENT_NO_TIMEOUT) have passed without one; -ECANCELED: failed or --timeout has passed, *ret_exit
+ * is the exit code; the caller has nothing left to say. */
+int ctl_stream_next(struct ctl *ctl, struct client_stream *s, int64_t wait_ms,
+                    Swarm__Response **ret, int *ret_exit);
 
-/* Says on interrupt (SIGINT) what goes on without us, and ends. NULL: end as usual. */
-void ctl_on_interrupt(struct ctl *ctl, const char *text);
+/* What to say when the user interrupts (SIGINT); the process then ends with CTL_EXIT_INTERRUPTED.
+ * The text must stay; NULL: nothing. */
+void ctl_on_interrupt(const char *text);

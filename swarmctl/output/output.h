@@ -1,8 +1,8 @@
 /*
- * output: what swarmctl prints. Objects as JSON documents with Docker's field names (jansson's home),
- * listings as aligned columns, and `--format`: "table", "table TEMPLATE", "json" or a TEMPLATE of
- * text and {{.Dotted.Paths}}, {{json .Path}}, {{index .Path "key"}}, without logic. Text that came
- * from the cluster never reaches the terminal with control characters.
+ * output: what swarmctl prints. Objects as JSON documents with Docker's field names (jansson's
+ * home), listings as aligned columns, and `--format`: "table", "table TEMPLATE", "json" or a
+ * TEMPLATE of text and {{.Dotted.Paths}}, {{json .Path}}, {{index .Path "key"}}, without logic.
+ * Text that came from the cluster never reaches the terminal with control characters.
  */
 #pragma once
 
@@ -21,12 +21,13 @@ typedef struct json_t json_t; /* as jansson.h has it */
 #define TEMPLATE_PARTS_MAX 256
 #define TEMPLATE_DEPTH_MAX 16
 
-/* --- text -------------------------------------------------------------------------------------- */
+/* --- text --------------------------------------------------------------------------------------
+ */
 
 /* Appends s with control characters and broken UTF-8 as '?'. */
 void text_put(struct buf *b, const char *s);
 void text_put_n(struct buf *b, const void *p, size_t n);
-char *text_clean(const char *s); /* the same as a copy */
+char *text_safe(const char *s); /* the same as a copy */
 /* Columns that s takes on a terminal (wide characters and combining ones are not told apart). */
 size_t text_width(const char *s);
 /* Text of an id field, shortened to ID_SHORT_LEN if asked to; "" when it is no id. */
@@ -40,7 +41,8 @@ char *text_capital(const char *s);
 const char *text_time(int64_t ms, char ret[TEXT_TIME_MAX]);
 const char *text_time_us(int64_t us, char ret[TEXT_TIME_MAX]);
 
-/* --- templates --------------------------------------------------------------------------------- */
+/* --- templates ---------------------------------------------------------------------------------
+ */
 
 struct template;
 
@@ -51,8 +53,11 @@ void template_free(struct template *t);
  * name that is in neither is -EINVAL, anything missing deeper is "<no value>". */
 int template_run(const struct template *t, json_t *row, json_t *doc, struct buf *out,
                  struct err *err);
+/* The line of titles above a table of such lines: a path's last name where titles has none. */
+void template_titles(const struct template *t, json_t *titles, struct buf *out);
 
-/* --- listings ---------------------------------------------------------------------------------- */
+/* --- listings ----------------------------------------------------------------------------------
+ */
 
 struct column {
         const char *field; /* "CurrentState", for templates and JSON */
@@ -80,7 +85,8 @@ static inline void listing_cleanup(struct listing **l)
 }
 #define _cleanup_listing_ __attribute__((cleanup(listing_cleanup)))
 
-/* --- documents --------------------------------------------------------------------------------- */
+/* --- documents ---------------------------------------------------------------------------------
+ */
 
 json_t *doc_service(const Swarm__Service *s);
 json_t *doc_spec(const Swarm__ServiceSpec *s);

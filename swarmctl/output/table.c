@@ -95,7 +95,7 @@ void listing_set(struct listing *l, const char *field, const char *format, ...)
         va_end(ap);
         if (n < 0)
                 abort();
-        _cleanup_free_ char *clean = text_clean(text);
+        _cleanup_free_ char *clean = text_safe(text);
         free(text);
         json_object_set_new(l->rows[l->n - 1].fields, field, json_string(clean));
 }
@@ -126,20 +126,29 @@ static void put_default_line(const struct listing *l, json_t *fields, struct buf
         }
 }
 
-/* A nested path in a table has no column: its title is the path's last name, in capitals. */
-static int put_line(const struct listing *l, json_t *fields, json_t *doc, bool is_title,
-                    struct buf *out, struct err *err)
+static int put_line(const struct listing *l, const struct row *row, struct buf *out,
+                    struct err *err)
 {
         int r = 0;
 
-        if (!l->template)
-                put_default_line(l, fields, out);
-        else if (is_title)
-                r = template_run(l->template, fields, l->n ? l->rows[0].doc : NULL, out, err);
+        if (l->template)
+                r = template_run(l->template, row->fields, row->doc, out, err);
         else
-                r = template_run(l->template, fields, doc, out, err);
+                put_default_line(l, row->fields, out);
         buf_putc(out, '\n');
         return r;
+}
+
+static void put_titles(const struct listing *l, struct buf *out)
+{
+        json_t *titles = title_row(l);
+
+        if (l->template)
+                template_titles(l->template, titles, out);
+        else
+                put_default_line(l, titles, out);
+        buf_putc(out, '\n');
+        json_decref(titles);
 }
 
 /* Lays out lines of tab-separated cells. */
@@ -175,12 +184,11 @@ static void align(const char *text, struct buf *out)
 static int print_table(const struct listing *l, struct buf *out, struct err *err)
 {
         _cleanup_buf_ struct buf text = {0};
-        json_t *titles = title_row(l);
-        int r = put_line(l, titles, NULL, true, &text, err);
+        int r = 0;
 
-        json_decref(titles);
+        put_titles(l, &text);
         for (size_t i = 0; i < l->n && r == 0; i++)
-                r = put_line(l, l->rows[i].fields, l->rows[i].doc, false, &text, err);
+                r = put_line(l, &l->rows[i], &text, err);
         if (r == 0)
                 align(buf_str(&text), out);
         return r;
@@ -200,7 +208,7 @@ int listing_print(const struct listing *l, struct buf *out, struct err *err)
                         buf_putc(out, '\n');
                         free(s);
                 } else {
-                        r = put_line(l, l->rows[i].fields, l->rows[i].doc, false, out, err);
+                        r = put_line(l, &l->rows[i], out, err);
                 }
         }
         return r;

@@ -17,7 +17,8 @@ struct part {
         char **path; /* names below the object; NULL: the object itself */
 };
 
-struct template {
+struct template
+{
         struct part parts[TEMPLATE_PARTS_MAX];
         size_t n;
 };
@@ -229,4 +230,23 @@ int template_run(const struct template *t, json_t *row, json_t *doc, struct buf 
                         put_value(v, out);
         }
         return 0;
+}
+
+void template_titles(const struct template *t, json_t *titles, struct buf *out)
+{
+        for (size_t i = 0; i < t->n; i++) {
+                const struct part *p = &t->parts[i];
+                const char *name = NULL;
+
+                if (p->kind == PART_TEXT) {
+                        buf_puts(out, p->text);
+                        continue;
+                }
+                for (char **s = p->path; s && *s; s++)
+                        name = *s;
+                if (p->path && !p->path[1] && json_object_get(titles, name))
+                        name = json_string_value(json_object_get(titles, name));
+                for (; name && *name; name++)
+                        buf_putc(out, (char)toupper((unsigned char)*name));
+        }
 }

@@ -52,7 +52,7 @@ void text_put(struct buf *b, const char *s)
         text_put_n(b, s, strlen(s));
 }
 
-char *text_clean(const char *s)
+char *text_safe(const char *s)
 {
         _cleanup_buf_ struct buf b = {0};
 
