@@ -136,9 +136,9 @@ image_make() {
         echo root:x:0:0:root:/root:/bin/sh >"$root/etc/passwd"
         echo root:x:0: >"$root/etc/group"
         echo "$2" >"$root/www/index.html"
-        printf '#!/bin/sh\n%s\n' "${3:-exec httpd -f -p 8080 -h /www}" >"$root/bin/main"
+        printf '#!/bin/sh\n%s\n' "${3:-echo serving: $2; exec httpd -f -p 8080 -h /www}" >"$root/bin/main"
         chmod 755 "$root/bin/main"
-        tar -C "$root" -cf "$CLUSTER/rootfs.tar" . && ctl image import -c 'CMD ["/bin/main"]' "$CLUSTER/rootfs.tar" "$1"
+        tar -C "$root" -cf "$CLUSTER/rootfs.tar" . && ctl image import --change 'CMD ["/bin/main"]' "$1" "$CLUSTER/rootfs.tar"
 }
 
 # First pid of the containers of an agent that are known to its runtime, one a line.

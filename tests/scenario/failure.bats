@@ -1,0 +1,104 @@
+#!/usr/bin/env bats
+# Things die: containers, agents, links, nodes, the manager. What was asked for comes back.
+load lib
+
+setup_file() {
+        cluster_for_file 3
+        image_make web:1 one
+        ctl service create --quiet --name web --replicas 6 --network none --restart-delay 0s --stop-grace-period 1s web:1
+}
+
+all_pids() { for n in n1 n2 n3; do container_pids $n; done | sort; }
+
+@test "a killed container is replaced" {
+        victim=$(container_pids n1 | head -n 1)
+        kill -KILL "$victim"
+        wait_for 10 "a failed task" has_state web Failed
+        wait_for 10 "six again" service_running web 6
+        ctl service ps web --no-trunc --format '{{.Error}}' | grep -q "137"
+}
+
+@test "an agent that is killed and started again takes its containers over" {
+        before=$(container_pids n2 | sort)
+        [ -n "$before" ]
+        daemon_stop n2 KILL
+        agent_start n2
+        wait_for 15 "n2 ready" node_is n2 ready
+        wait_for 10 "six" service_running web 6
+        [ "$before" = "$(container_pids n2 | sort)" ]
+}
+
+@test "what exited while the agent was dead is told with its exit status" {
+        victim=$(container_pids n3 | head -n 1)
+        daemon_stop n3 KILL
+        kill -KILL "$victim"
+        wait_for 5 "its end" process_is_gone "$victim"
+        agent_start n3
+        wait_for 15 "n3 ready" node_is n3 ready
+        wait_for 10 "six" service_running web 6
+        ctl service ps web --no-trunc --filter node=n3 --format '{{.CurrentState}} {{.Error}}' | grep -q "^Failed.*137"
+}
+
+@test "a node that is cut off is replaced, and cleaned when it returns" {
+        old=$(container_pids n1 | sort)
+        host_cut n1
+        wait_for 15 "n1 down" node_is n1 down
+        wait_for 15 "six elsewhere" service_running web 6
+        for p in $old; do kill -0 "$p"; done
+        host_heal n1
+        wait_for 15 "n1 ready" node_is n1 ready
+        for p in $old; do wait_for 15 "end of $p" process_is_gone "$p"; done
+        service_running web 6
+}
+
+@test "a drained node is emptied, an active one is used again" {
+        ctl node update --availability drain n2
+        wait_for 15 "n2 empty" [ "$(ctl node ps n2 --filter desired-state=running -q | wc -l)" = 0 ]
+        wait_for 15 "six elsewhere" service_running web 6
+        ctl node update --availability active n2
+        ctl service update --quiet --force web
+        [ "$(ctl node ps n2 --filter desired-state=running -q | wc -l)" -gt 0 ]
+}
+
+@test "the manager is killed at any moment: what it acknowledged is there, no container is touched" {
+        before=$(all_pids)
+        for i in 1 2 3 4 5; do
+                acked=
+                for k in 1 2 3 4 5 6 7 8; do
+                        (sleep "0.0$((i * k % 9))"; [ $k = 5 ] && daemon_kill_only m1) &
+                        if ctl service create --detach --quiet --name "s$i-$k" --replicas 0 --network none web:1 >/dev/null 2>&1; then
+                                acked="$acked s$i-$k"
+                        fi
+                        wait
+                done
+                manager_start m1
+                for s in $acked; do ctl service inspect "$s" >/dev/null; done
+        done
+        for n in n1 n2 n3; do wait_for 20 "$n ready" node_is $n ready; done
+        wait_for 10 "six" service_running web 6
+        [ "$before" = "$(all_pids)" ]
+        ctl service ls -q --filter name=s | xargs -r -n 50 "$BUILD/swarmctl" --host "ipc://$CLUSTER/m1/manager.sock" service rm >/dev/null
+}
+daemon_kill_only() { kill -KILL "$(daemon_pid "$1")"; }
+
+@test "the manager stops in order and comes back" {
+        before=$(all_pids)
+        daemon_stop m1 TERM
+        expect_fail 3 "manager" ctl node ls
+        manager_start m1
+        for n in n1 n2 n3; do wait_for 20 "$n ready" node_is $n ready; done
+        wait_for 10 "six" service_running web 6
+        [ "$before" = "$(all_pids)" ]
+}
+
+@test "a supervisor that is killed does not take the others along" {
+        shim=$(ps -o ppid= -p "$(container_pids n1 | head -n 1)" | tr -d ' ')
+        kill -KILL "$shim"
+        wait_for 10 "six" service_running web 6
+}
+
+@test "a task that keeps failing is restarted ever more slowly" {
+        ctl service create --detach --quiet --name crash --network none --restart-delay 200ms web:1 /bin/false
+        wait_for 20 "four attempts" [ "$(ctl service ps crash -q | wc -l)" -ge 4 ]
+        ctl service rm crash
+}
