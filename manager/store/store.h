@@ -88,7 +88,7 @@ struct task_init {
         uint32_t slot;
         struct node *node; /* NULL: the scheduler decides */
         enum task_state state, desired;
-        uint16_t failures;
+        uint16_t failures, attempts;
         int64_t created_ms, not_before_ms;
 };
 struct task *store_add_task(struct store *s, struct service *service, const struct task_init *init);

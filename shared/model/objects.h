@@ -58,6 +58,7 @@ struct task {
         uint16_t desired;  /* enum task_state */
         int16_t exit_code; /* -1: not known */
         uint16_t failures; /* in a row, of the slot, before this task */
+        uint16_t attempts; /* restarts of the slot and spec version before this task */
         uint8_t dirty;     /* store: DIRTY_* */
         uint8_t flags;     /* TASK_FLAG_*, of the stages, not stored */
         int64_t created_ms, state_ms, running_ms, not_before_ms; /* wall clock, 0: none */
