@@ -38,7 +38,7 @@ struct agent_ports {
         /* Containers, by task id. Each is answered later by one agent_on_container event (prepare:
          * PREPARED or FAILED; start: STARTED or FAILED; remove: REMOVED), and a started one by one
          * EXITED in any case. stop: the stop signal, and after the grace period the end by force.
-         */
+         * remove may name a container that is not there (any more). */
         void (*container_prepare)(void *arg,
                                   const struct agent_task *t); /* image, volumes, config */
         void (*container_start)(void *arg, const struct agent_task *t);
@@ -59,6 +59,8 @@ struct agent_ports {
         void (*on_log_ack)(void *arg, const Swarm__LogAck *m);
         /* The node's id and labels, as the manager tells them (templates need them). */
         void (*on_session)(void *arg, const Swarm__Session *m);
+        /* The manager will not have us: EACCES: the node was removed; EPROTO. May be NULL. */
+        void (*on_refused)(void *arg, const Swarm__Refused *m);
 };
 
 enum container_event_kind {
@@ -93,8 +95,9 @@ void agent_free(struct agent *a);
  * journal without a container that got as far as STARTING have ended with an unknown status), then
  * start. */
 int agent_load_task(struct agent *a, const uint8_t *packed, size_t n); /* -EBADMSG */
+/* e: of one that ended, its EXITED; of one that runs, NULL or a STARTED (for is_health_checked). */
 void agent_load_container(struct agent *a, struct id task, bool is_running,
-                          const struct container_event *exited);
+                          const struct container_event *e);
 void agent_start(struct agent *a, struct now now);
 
 /* Events. A message that is garbage or of another session is dropped. */
