@@ -1,0 +1,142 @@
+/* The flags of `service create` and `service update`: Docker's names, types and defaults. */
+#include "swarmctl/cmd/spec.h"
+
+/* Of both. */
+const struct flag service_common_flags[] = {
+        {"cap-add", 0, FLAG_LIST, "Add a Linux capability", NULL},
+        {"cap-drop", 0, FLAG_LIST, "Drop a Linux capability", NULL},
+        {"detach", 'd', FLAG_BOOL, "Return at once, do not wait for the service to converge", NULL},
+        {"entrypoint", 0, FLAG_WORDS, "Replace the image's entrypoint", NULL},
+        {"health-cmd", 0, FLAG_STRING, "Command to check health", NULL},
+        {"health-http", 0, FLAG_STRING, "Check health by HTTP GET: PORT/PATH", NULL},
+        {"health-tcp", 0, FLAG_STRING, "Check health by connecting: PORT", NULL},
+        {"health-interval", 0, FLAG_DURATION, "Time between checks", NULL},
+        {"health-retries", 0, FLAG_UINT, "Failures in a row until unhealthy", NULL},
+        {"health-start-interval", 0, FLAG_DURATION, "Time between checks while starting", NULL},
+        {"health-start-period", 0, FLAG_DURATION, "Time to start in which failures do not count",
+         NULL},
+        {"health-timeout", 0, FLAG_DURATION, "Longest time for one check", NULL},
+        {"hostname", 0, FLAG_STRING, "Container hostname", NULL},
+        {"init", 0, FLAG_BOOL, "Run an init in the container that reaps processes", NULL},
+        {"limit-cpu", 0, FLAG_CPU, "Limit CPUs", NULL},
+        {"limit-memory", 0, FLAG_SIZE, "Limit memory", NULL},
+        {"limit-pids", 0, FLAG_UINT, "Limit processes (0: unlimited)", NULL},
+        {"no-healthcheck", 0, FLAG_BOOL, "Turn off the image's health check", NULL},
+        {"placement-strategy", 0, FLAG_CHOICE, "How nodes are chosen", "spread|binpack"},
+        {"quiet", 'q', FLAG_BOOL, "No progress", NULL},
+        {"read-only", 0, FLAG_BOOL, "Mount the container's root read-only", NULL},
+        {"replicas", 0, FLAG_UINT, "Number of tasks", NULL},
+        {"replicas-max-per-node", 0, FLAG_UINT, "Most tasks on one node (0: unlimited)", NULL},
+        {"reserve-cpu", 0, FLAG_CPU, "Reserve CPUs", NULL},
+        {"reserve-memory", 0, FLAG_SIZE, "Reserve memory", NULL},
+        {"restart-condition", 0, FLAG_CHOICE, "When to restart", "none|on-failure|any"},
+        {"restart-delay", 0, FLAG_DURATION, "Delay between attempts (default 5s)", NULL},
+        {"restart-max-attempts", 0, FLAG_UINT, "Most restarts before giving up", NULL},
+        {"restart-window", 0, FLAG_DURATION, "Window in which restarts are counted", NULL},
+        {"rollback-delay", 0, FLAG_DURATION, "Delay between task rollbacks", NULL},
+        {"rollback-failure-action", 0, FLAG_CHOICE, "On rollback failure", "pause|continue"},
+        {"rollback-max-failure-ratio", 0, FLAG_RATIO, "Failures tolerated during a rollback", NULL},
+        {"rollback-monitor", 0, FLAG_DURATION, "How long a rolled back task is watched", NULL},
+        {"rollback-order", 0, FLAG_CHOICE, "Rollback order", "start-first|stop-first"},
+        {"rollback-parallelism", 0, FLAG_UINT, "Tasks rolled back at once (0: all)", NULL},
+        {"rollback-wait", 0, FLAG_DURATION, "Longest wait for a task to run (default 5m)", NULL},
+        {"stop-grace-period", 0, FLAG_DURATION, "Time from stop signal to kill (default 10s)",
+         NULL},
+        {"stop-signal", 0, FLAG_STRING, "Signal to stop the container", NULL},
+        {"tty", 't', FLAG_BOOL, "Give the container a terminal", NULL},
+        {"update-delay", 0, FLAG_DURATION, "Delay between updates", NULL},
+        {"update-failure-action", 0, FLAG_CHOICE, "On update failure", "pause|continue|rollback"},
+        {"update-max-failure-ratio", 0, FLAG_RATIO, "Failures tolerated during an update", NULL},
+        {"update-monitor", 0, FLAG_DURATION, "How long an updated task is watched (default 5s)",
+         NULL},
+        {"update-order", 0, FLAG_CHOICE, "Update order", "start-first|stop-first"},
+        {"update-parallelism", 0, FLAG_UINT, "Tasks updated at once (0: all; default 1)", NULL},
+        {"update-wait", 0, FLAG_DURATION, "Longest wait for a new task to run (default 5m)", NULL},
+        {"user", 'u', FLAG_STRING, "User: NAME|UID[:GROUP|GID]", NULL},
+        {"workdir", 'w', FLAG_STRING, "Working directory in the container", NULL},
+        {0},
+};
+
+const struct flag service_create_flags[] = {
+        {"constraint", 0, FLAG_LIST, "Placement constraint: KEY==VALUE or KEY!=VALUE", NULL},
+        {"container-label", 0, FLAG_LIST, "Container label", NULL},
+        {"env", 'e', FLAG_LIST, "Environment variable", NULL},
+        {"env-file", 0, FLAG_LIST, "Read environment variables from a file", NULL},
+        {"generic-resource", 0, FLAG_LIST, "Reserve a generic resource: KIND=COUNT", NULL},
+        {"group", 0, FLAG_LIST, "Supplementary group", NULL},
+        {"label", 'l', FLAG_LIST, "Service label", NULL},
+        {"mode", 0, FLAG_CHOICE, "Service mode", "replicated|global"},
+        {"mount", 0, FLAG_LIST, "Mount: type=bind|volume|tmpfs,source=S,target=T,...", NULL},
+        {"name", 0, FLAG_STRING, "Service name", NULL},
+        {"network", 0, FLAG_LIST, "Network: host or none", NULL},
+        {"placement-pref", 0, FLAG_LIST, "Placement preference: spread=node.labels.KEY", NULL},
+        {"sysctl", 0, FLAG_LIST, "Kernel parameter: KEY=VALUE", NULL},
+        {"ulimit", 0, FLAG_LIST, "Limit: NAME=SOFT[:HARD]", NULL},
+        {0},
+};
+
+#define ADD_RM(name, what)                                        \
+        {name "-add", 0, FLAG_LIST, "Add or change " what, NULL}, \
+        {                                                         \
+                name "-rm", 0, FLAG_LIST, "Remove " what, NULL    \
+        }
+
+const struct flag service_update_flags[] = {
+        {"args", 0, FLAG_WORDS, "Replace the command's arguments", NULL},
+        ADD_RM("constraint", "a constraint"),
+        ADD_RM("container-label", "a container label"),
+        ADD_RM("env", "an environment variable"),
+        {"force", 0, FLAG_BOOL, "Replace all tasks even if nothing changed", NULL},
+        ADD_RM("generic-resource", "a generic resource"),
+        ADD_RM("group", "a supplementary group"),
+        {"image", 0, FLAG_STRING, "Image", NULL},
+        ADD_RM("label", "a service label"),
+        ADD_RM("mount", "a mount (by its target)"),
+        ADD_RM("network", "a network"),
+        ADD_RM("placement-pref", "a placement preference"),
+        {"rollback", 0, FLAG_BOOL, "Go back to the previous specification", NULL},
+        ADD_RM("sysctl", "a kernel parameter"),
+        ADD_RM("ulimit", "a limit"),
+        {0},
+};
+
+#define ABSENT(name)                             \
+        {                                        \
+                name, 0, FLAG_ABSENT, NULL, NULL \
+        }
+
+/* Docker's, of features that are not here: refused by name. --host is a global flag here. */
+const struct flag service_absent_flags[] = {
+        ABSENT("config"),
+        ABSENT("config-add"),
+        ABSENT("config-rm"),
+        ABSENT("credential-spec"),
+        ABSENT("dns"),
+        ABSENT("dns-add"),
+        ABSENT("dns-rm"),
+        ABSENT("dns-option"),
+        ABSENT("dns-option-add"),
+        ABSENT("dns-option-rm"),
+        ABSENT("dns-search"),
+        ABSENT("dns-search-add"),
+        ABSENT("dns-search-rm"),
+        ABSENT("endpoint-mode"),
+        ABSENT("host-add"),
+        ABSENT("host-rm"),
+        ABSENT("isolation"),
+        ABSENT("log-driver"),
+        ABSENT("log-opt"),
+        ABSENT("max-concurrent"),
+        ABSENT("memory-swap"),
+        ABSENT("memory-swappiness"),
+        ABSENT("no-resolve-image"),
+        ABSENT("oom-score-adj"),
+        {"publish", 'p', FLAG_ABSENT, NULL, NULL},
+        ABSENT("publish-add"),
+        ABSENT("publish-rm"),
+        ABSENT("secret"),
+        ABSENT("secret-add"),
+        ABSENT("secret-rm"),
+        ABSENT("with-registry-auth"),
+        {0},
+};
