@@ -1,8 +1,9 @@
 /*
  * net: messages over ZeroMQ (its only home), on the loop. A server is a ROUTER, a client a DEALER;
- * a message is one frame of bytes, at most MESSAGE_BYTES_MAX (2 * for a server, see net.c); tcp is
- * always CURVE, ipc never. ZeroMQ promises neither delivery nor order across reconnects: the
- * protocols above (proto/dispatch.proto, proto/control.proto) do.
+ * a message is one frame of bytes, at most MESSAGE_BYTES_MAX (to a client: twice that); tcp is
+ * always CURVE, ipc never. Callbacks may close what they came from. ZeroMQ promises neither
+ * delivery nor order across reconnects: the protocols above (proto/dispatch.proto,
+ * proto/control.proto) do.
  */
 #pragma once
 
@@ -32,6 +33,8 @@ int net_keys_derive(const uint8_t secret_key[NET_KEY_BYTES], struct net_keys *re
 
 struct net *net_new(struct loop *l);
 void net_free(struct net *n); /* all servers and clients must be closed */
+/* For a process with more than about a thousand clients, before the first. */
+void net_set_sockets_max(struct net *n, int max);
 
 /* Who sent a message. key and node are zero over ipc. node is what `accept` gave. */
 struct net_sender {
@@ -45,8 +48,9 @@ struct net_server_config {
         const char *const *endpoints; /* "tcp://0.0.0.0:7377", "ipc:///path"; NULL-terminated */
         const struct net_keys *keys;  /* for tcp */
         void *arg;
-        /* Called for each new tcp connection: may this key connect, and as which node (zero: not
-         * known yet)? Must not block. */
+        /* May this key connect, and as which node (zero: not known yet)? Asked for each new tcp
+         * connection, and again for each of its messages until the node is known: a Join on it may
+         * have made it so. Must not block or call net. */
         bool (*accept)(void *arg, const uint8_t key[NET_KEY_BYTES], struct id *ret_node);
         void (*on_message)(void *arg, const struct net_sender *from, const uint8_t *p, size_t n);
         void (*on_gone)(void *arg, uint64_t connection); /* a hint: may come late or never */
@@ -55,6 +59,8 @@ struct net_server_config {
 
 int net_listen(struct net *n, const struct net_server_config *c, struct net_server **ret,
                struct err *err);
+/* Where it listens, in the order of the endpoints, with the port that "tcp://127.0.0.1:*" got. */
+const char *net_server_endpoint(const struct net_server *s, size_t i);
 /* 0; -EHOSTUNREACH: gone; -EAGAIN: its queue is full, nothing was sent; -EMSGSIZE. */
 int net_send(struct net_server *s, uint64_t connection, const uint8_t *p, size_t n);
 /* Closes all connections of a key: what it still sends is dropped. */

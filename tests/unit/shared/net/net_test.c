@@ -1,0 +1,523 @@
+/* net: echo over ipc and tcp, who may connect, and peers that misbehave. */
+#include "shared/net/net.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "shared/base/io.h"
+#include "shared/base/mem.h"
+#include "shared/base/str.h"
+#include "shared/model/model.h"
+
+#define DEADLINE_MS 20000
+#define CLIENTS_MAX 100
+#define SILENCE_MS  300 /* long enough for what must not come to have come */
+
+struct test_client {
+        struct net_client *net;
+        struct fixture *f;
+        unsigned received;
+        size_t last_len;
+        char last[64];
+};
+
+struct fixture {
+        struct loop *loop;
+        struct net *net;
+        struct net_server *server;
+        struct net_keys server_keys, client_keys, other_keys;
+        struct id node;
+        bool accept_unknown;   /* keys other than client_keys */
+        bool is_node_known;    /* whether client_keys is a node's already */
+        bool close_on_message; /* the server closes itself */
+        char dir[64];
+        char ipc[128];
+        struct loop_timer *deadline;
+        bool timed_out;
+        unsigned until_received, received, gone, until_gone;
+        struct net_sender senders[CLIENTS_MAX + 8]; /* of the last messages */
+        uint64_t last_gone;
+        struct test_client clients[CLIENTS_MAX];
+        unsigned n_clients;
+};
+
+static bool on_accept(void *arg, const uint8_t key[NET_KEY_BYTES], struct id *ret_node)
+{
+        struct fixture *f = arg;
+
+        if (memcmp(key, f->client_keys.public_key, NET_KEY_BYTES))
+                return f->accept_unknown;
+        if (f->is_node_known)
+                *ret_node = f->node;
+        return true;
+}
+
+static void stop_if_done(struct fixture *f)
+{
+        unsigned client_received = 0;
+
+        for (unsigned i = 0; i < f->n_clients; i++)
+                client_received += f->clients[i].received;
+        if (f->gone >= f->until_gone && client_received >= f->until_received)
+                loop_stop(f->loop);
+}
+
+/* Echoes. */
+static void on_server_message(void *arg, const struct net_sender *from, const uint8_t *p, size_t n)
+{
+        struct fixture *f = arg;
+
+        f->senders[f->received++ % ARRAY_SIZE(f->senders)] = *from;
+        assert_int_equal(net_send(f->server, from->connection, p, n), 0);
+        if (f->close_on_message) {
+                net_server_close(STEAL_PTR(f->server));
+                loop_stop(f->loop);
+        }
+}
+
+static void on_server_gone(void *arg, uint64_t connection)
+{
+        struct fixture *f = arg;
+
+        f->gone++;
+        f->last_gone = connection;
+        stop_if_done(f);
+}
+
+static void on_client_message(void *arg, const uint8_t *p, size_t n)
+{
+        struct test_client *c = arg;
+
+        c->received++;
+        c->last_len = n;
+        snprintf(c->last, sizeof(c->last), "%.*s", (int)MIN(n, sizeof(c->last) - 1),
+                 (const char *)p);
+        stop_if_done(c->f);
+}
+
+static void on_deadline(void *arg)
+{
+        struct fixture *f = arg;
+
+        f->timed_out = true;
+        loop_stop(f->loop);
+}
+
+static struct test_client *add_client(struct fixture *f, const char *endpoint,
+                                      const struct net_keys *keys, const uint8_t *server_key)
+{
+        struct test_client *c = &f->clients[f->n_clients++];
+        struct net_client_config config = {endpoint, keys, server_key, c, on_client_message};
+
+        c->f = f;
+        assert_int_equal(net_connect(f->net, &config, &c->net, NULL), 0);
+        return c;
+}
+
+static const char *tcp_of(struct fixture *f)
+{
+        return net_server_endpoint(f->server, 0);
+}
+
+static struct test_client *add_tcp(struct fixture *f, const struct net_keys *keys)
+{
+        return add_client(f, tcp_of(f), keys, f->server_keys.public_key);
+}
+
+static void send_text(struct test_client *c, const char *s)
+{
+        assert_int_equal(net_client_send(c->net, (const uint8_t *)s, strlen(s)), 0);
+}
+
+static void listen_at(struct fixture *f, const char *tcp)
+{
+        const char *endpoints[] = {tcp, f->ipc, NULL};
+        struct net_server_config config = {
+                .endpoints = endpoints,
+                .keys = &f->server_keys,
+                .arg = f,
+                .accept = on_accept,
+                .on_message = on_server_message,
+                .on_gone = on_server_gone,
+        };
+        struct err err = {0};
+
+        if (net_listen(f->net, &config, &f->server, &err))
+                fail_msg("%s", err.text);
+}
+
+/* Runs until so many messages are received by clients and so many connections were seen to go,
+ * counted from the start of the test. */
+static void run_until(struct fixture *f, unsigned received, unsigned gone)
+{
+        f->until_received = received;
+        f->until_gone = gone;
+        loop_timer_set(f->deadline, DEADLINE_MS);
+        loop_run(f->loop);
+        assert_false(f->timed_out);
+}
+
+static void run_for(struct fixture *f, int ms)
+{
+        f->until_received = f->until_gone = UINT32_MAX;
+        loop_timer_set(f->deadline, ms);
+        loop_run(f->loop);
+        f->timed_out = false;
+}
+
+static int setup(void **state)
+{
+        struct fixture *f = xnew(struct fixture);
+
+        f->loop = loop_new();
+        f->net = net_new(f->loop);
+        f->deadline = loop_timer_new(f->loop, on_deadline, f);
+        f->node = (struct id){1, 2};
+        f->is_node_known = true;
+        assert_int_equal(net_keys_make(&f->server_keys), 0);
+        assert_int_equal(net_keys_make(&f->client_keys), 0);
+        assert_int_equal(net_keys_make(&f->other_keys), 0);
+        snprintf(f->dir, sizeof(f->dir), "/tmp/swarm-net-XXXXXX");
+        assert_non_null(mkdtemp(f->dir));
+        snprintf(f->ipc, sizeof(f->ipc), "ipc://%s/sock", f->dir);
+        listen_at(f, "tcp://127.0.0.1:*");
+        *state = f;
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        struct fixture *f = *state;
+
+        for (unsigned i = 0; i < f->n_clients; i++)
+                net_client_close(f->clients[i].net);
+        net_server_close(f->server);
+        net_free(f->net);
+        loop_timer_free(f->deadline);
+        loop_free(f->loop);
+        io_remove_tree(AT_FDCWD, f->dir);
+        free(f);
+        return 0;
+}
+
+static void test_echo_ipc(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_client(f, f->ipc, NULL, NULL);
+        struct stat st;
+
+        send_text(c, "hello");
+        run_until(f, 1, 0);
+        assert_string_equal(c->last, "hello");
+        assert_true(f->senders[0].is_local);
+        assert_true(id_is_zero(f->senders[0].node));
+        assert_int_equal(stat(f->ipc + strlen("ipc://"), &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void test_echo_tcp(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_tcp(f, &f->client_keys);
+
+        send_text(c, "hello");
+        run_until(f, 1, 0);
+        assert_string_equal(c->last, "hello");
+        assert_false(f->senders[0].is_local);
+        assert_true(id_is_equal(f->senders[0].node, f->node));
+        assert_memory_equal(f->senders[0].key, f->client_keys.public_key, NET_KEY_BYTES);
+        /* A connection that went is told, once, and cannot be sent to. */
+        net_client_close(STEAL_PTR(c->net));
+        run_until(f, 1, 1);
+        assert_int_equal(f->last_gone, f->senders[0].connection);
+        assert_int_equal(net_send(f->server, f->last_gone, (const uint8_t *)"x", 1), -EHOSTUNREACH);
+}
+
+static void test_wrong_server_key(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_client(f, tcp_of(f), &f->client_keys, f->other_keys.public_key);
+
+        send_text(c, "to someone else");
+        run_for(f, SILENCE_MS);
+        assert_int_equal(f->received, 0);
+        assert_int_equal(c->received, 0);
+}
+
+static void test_unknown_key_refused(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *stranger = add_tcp(f, &f->other_keys);
+        struct test_client *known = add_tcp(f, &f->client_keys);
+
+        send_text(stranger, "let me in");
+        send_text(known, "I belong here");
+        run_until(f, 1, 0);
+        run_for(f, SILENCE_MS);
+        assert_int_equal(stranger->received, 0);
+        assert_int_equal(f->received, 1);
+}
+
+/* A key that is not a node's yet may speak, and is the node from the message on that follows. */
+static void test_node_becomes_known(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_tcp(f, &f->client_keys);
+
+        f->is_node_known = false;
+        send_text(c, "join");
+        run_until(f, 1, 0);
+        assert_true(id_is_zero(f->senders[0].node));
+        f->is_node_known = true;
+        send_text(c, "register");
+        run_until(f, 2, 0);
+        assert_true(id_is_equal(f->senders[1].node, f->node));
+        assert_int_equal(f->senders[0].connection, f->senders[1].connection);
+}
+
+static void test_oversized(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_tcp(f, &f->client_keys);
+        size_t n = MESSAGE_BYTES_MAX;
+        _cleanup_free_ uint8_t *big = xcalloc(1, n + 1);
+
+        assert_int_equal(net_client_send(c->net, big, n + 1), -EMSGSIZE);
+        assert_int_equal(net_client_send(c->net, big, n), 0);
+        run_until(f, 1, 0);
+        assert_int_equal(c->last_len, n);
+        assert_int_equal(net_send(f->server, f->senders[0].connection, big,
+                                  2 * (size_t)MESSAGE_BYTES_MAX + 1),
+                         -EMSGSIZE);
+}
+
+/* The same node comes twice: both connections live, each with a number of its own. */
+static void test_same_node_twice(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *a = add_tcp(f, &f->client_keys);
+        struct test_client *b = add_tcp(f, &f->client_keys);
+
+        send_text(a, "first");
+        run_until(f, 1, 0);
+        send_text(b, "second");
+        run_until(f, 2, 0);
+        assert_true(f->senders[1].connection > f->senders[0].connection);
+        send_text(a, "first again");
+        run_until(f, 3, 0);
+        assert_string_equal(a->last, "first again");
+        assert_string_equal(b->last, "second");
+        assert_int_equal(f->senders[2].connection, f->senders[0].connection);
+}
+
+/* The server goes and comes back at the same port: the client finds it, with a new number. */
+static void test_reconnect(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_tcp(f, &f->client_keys);
+        char endpoint[NET_ENDPOINT_MAX];
+
+        send_text(c, "before");
+        run_until(f, 1, 0);
+        snprintf(endpoint, sizeof(endpoint), "%s", tcp_of(f));
+        net_server_close(STEAL_PTR(f->server));
+        /* The port is free once ZeroMQ's thread has closed it, which it does not tell. */
+        run_for(f, SILENCE_MS);
+        listen_at(f, endpoint);
+        send_text(c, "after");
+        run_until(f, 2, 0);
+        assert_string_equal(c->last, "after");
+        assert_true(f->senders[1].connection > f->senders[0].connection);
+}
+
+static void test_refuse_key(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_tcp(f, &f->client_keys);
+        struct test_client *other = add_tcp(f, &f->other_keys);
+
+        f->accept_unknown = true;
+        send_text(c, "one");
+        send_text(other, "one");
+        run_until(f, 2, 0);
+        f->accept_unknown = false;
+        net_refuse_key(f->server, f->other_keys.public_key);
+        unsigned before = f->received, echoed = other->received;
+        send_text(other, "two");
+        run_until(f, 2, 1); /* its connection is closed */
+        send_text(other, "three");
+        run_for(f, SILENCE_MS);
+        assert_int_equal(f->received, before);
+        assert_int_equal(other->received, echoed);
+        send_text(c, "still here");
+        run_until(f, 3, 1);
+        assert_string_equal(c->last, "still here");
+}
+
+static int connect_raw(struct fixture *f)
+{
+        struct sockaddr_in a = {.sin_family = AF_INET};
+        const char *port = strrchr(tcp_of(f), ':') + 1;
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        a.sin_port = htons((uint16_t)strtoul(port, NULL, 10));
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+        return fd;
+}
+
+/* Bytes that are no ZMTP, and a greeting that asks for no encryption, change nothing for others. */
+static void test_garbage(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_tcp(f, &f->client_keys);
+        uint8_t junk[4096],
+                greeting[64] = {0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 1, 'N', 'U', 'L', 'L'};
+        int fds[3];
+
+        for (size_t i = 0; i < sizeof(junk); i++)
+                junk[i] = (uint8_t)(i * 31 + 7);
+        for (int i = 0; i < 3; i++)
+                fds[i] = connect_raw(f);
+        assert_int_equal(io_write_all(fds[0], junk, sizeof(junk)), 0);
+        assert_int_equal(io_write_all(fds[1], greeting, sizeof(greeting)), 0);
+        /* fds[2] says nothing at all. */
+        send_text(c, "hello");
+        run_until(f, 1, 0);
+        assert_int_equal(f->received, 1);
+        /* Both that spoke are hung up on. */
+        for (int i = 0; i < 2; i++) {
+                struct timeval tv = {DEADLINE_MS / 1000, 0};
+                ssize_t n;
+
+                setsockopt(fds[i], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+                while ((n = read(fds[i], junk, sizeof(junk))) > 0)
+                        ;
+                assert_true(n == 0 || errno == ECONNRESET);
+        }
+        for (int i = 0; i < 3; i++)
+                close(fds[i]);
+}
+
+static void test_many_clients(void **state)
+{
+        struct fixture *f = *state;
+
+        for (unsigned i = 0; i < CLIENTS_MAX; i++)
+                send_text(add_tcp(f, &f->client_keys), "hello");
+        run_until(f, CLIENTS_MAX, 0);
+        assert_int_equal(f->received, CLIENTS_MAX);
+        for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+                assert_int_equal(f->clients[i].received, 1);
+                for (unsigned j = 0; j < i; j++)
+                        assert_true(f->senders[i].connection != f->senders[j].connection);
+        }
+        for (unsigned i = 0; i < CLIENTS_MAX; i++)
+                net_client_close(STEAL_PTR(f->clients[i].net));
+        run_until(f, CLIENTS_MAX, CLIENTS_MAX);
+}
+
+/* More messages than one round reads, all sent before the loop runs: none is left lying. */
+static void test_burst(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_client(f, f->ipc, NULL, NULL);
+        const unsigned n = 900;
+
+        for (unsigned i = 0; i < n; i++)
+                send_text(c, "x");
+        run_until(f, n, 0);
+        assert_int_equal(f->received, n);
+}
+
+static void test_close_in_callback(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_tcp(f, &f->client_keys);
+
+        f->close_on_message = true;
+        send_text(c, "last");
+        send_text(c, "words");
+        run_until(f, 1, 0);
+        assert_null(f->server);
+}
+
+static void test_bad_endpoints(void **state)
+{
+        struct fixture *f = *state;
+        static const char *const BAD[] = {"",
+                                          "7377",
+                                          "tcp:/x",
+                                          "udp://1.2.3.4:5",
+                                          "inproc://x",
+                                          "ipc://relative",
+                                          "tcp://nowhere",
+                                          "tcp://127.0.0.1:x",
+                                          "tcp://127.0.0.1:99999",
+                                          "ipc:///no/such/folder/sock"};
+        const char *busy[] = {tcp_of(f), NULL};
+        struct net_server_config config = {.keys = &f->server_keys, .arg = f, .accept = on_accept};
+        struct net_server *server = NULL;
+        struct err err;
+
+        for (size_t i = 0; i < ARRAY_SIZE(BAD); i++) {
+                const char *endpoints[] = {BAD[i], NULL};
+
+                config.endpoints = endpoints;
+                err = (struct err){0};
+                if (net_listen(f->net, &config, &server, &err) >= 0) {
+                        net_server_close(server);
+                        fail_msg("accepted: %s", BAD[i]);
+                }
+                assert_true(err.code > 0 && strlen(err.text) > 0);
+                assert_null(server);
+        }
+        config.endpoints = busy;
+        assert_int_equal(net_listen(f->net, &config, &server, &err), -EADDRINUSE);
+        assert_non_null(strstr(err.text, "in use"));
+}
+
+static void test_keys(void **state)
+{
+        struct fixture *f = *state;
+        struct net_keys derived;
+
+        assert_int_equal(net_keys_derive(f->client_keys.secret_key, &derived), 0);
+        assert_memory_equal(derived.public_key, f->client_keys.public_key, NET_KEY_BYTES);
+        assert_memory_not_equal(f->client_keys.public_key, f->other_keys.public_key, NET_KEY_BYTES);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                TEST(test_echo_ipc),
+                TEST(test_echo_tcp),
+                TEST(test_wrong_server_key),
+                TEST(test_unknown_key_refused),
+                TEST(test_node_becomes_known),
+                TEST(test_oversized),
+                TEST(test_same_node_twice),
+                TEST(test_reconnect),
+                TEST(test_refuse_key),
+                TEST(test_garbage),
+                TEST(test_many_clients),
+                TEST(test_burst),
+                TEST(test_close_in_callback),
+                TEST(test_bad_endpoints),
+                TEST(test_keys),
+        };
+
+        return cmocka_run_group_tests_name("net", tests, NULL, NULL);
+}
