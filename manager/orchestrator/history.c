@@ -1,0 +1,56 @@
+/*
+ * Task history: what is to be removed goes as soon as nothing can run of it, and a slot keeps no
+ * more tasks than the cluster's limit says, its live one counted, and those that the restart
+ * policy's window still needs. A task on a lost node may go: when the node returns, its agent gets
+ * the complete set and stops what is not in it.
+ */
+#include "manager/orchestrator/orchestrator_internal.h"
+
+#define HISTORY_MAX 10000 /* tasks a slot keeps although the limit says all */
+
+static bool can_go(const struct task *task)
+{
+        return !task_is_live(task) && (task->state < TASK_ASSIGNED || task_has_ended(task) ||
+                                       !task->node || node_is_lost(task->node));
+}
+
+void history_reap(struct slot *slot)
+{
+        for (size_t i = slot->count; i-- > 0;) {
+                struct task *task = slot_task(slot, i);
+
+                if (task->desired == TASK_REMOVE && can_go(task))
+                        store_remove_task(slot->os->o->store, task);
+        }
+}
+
+/* The window of the restart policy has to see it: see attempts_in_window. */
+static bool is_in_window(const struct slot *slot, const struct task *task)
+{
+        const Swarm__RestartPolicy *policy = task->spec->msg->task->restart;
+
+        return policy && policy->max_attempts > 0 && policy->window_ms > 0 && task->attempts > 0 &&
+               task->spec->version == slot->os->service->spec->version &&
+               task->created_ms > slot->os->o->now.wall_ms - policy->window_ms;
+}
+
+void history_trim(struct slot *slot)
+{
+        struct orchestrator *o = slot->os->o;
+        int64_t limit = o->history_limit < 0 ? HISTORY_MAX : o->history_limit;
+        size_t excess;
+
+        limit = MAX(limit, 1);
+        if (slot->count <= limit)
+                return;
+        excess = slot->count - (size_t)limit;
+        for (size_t i = 0; excess > 0 && i + 1 < slot->count;) {
+                struct task *task = slot_task(slot, i);
+
+                if (can_go(task) && !is_in_window(slot, task))
+                        store_remove_task(o->store, task);
+                else
+                        i++;
+                excess = slot->count > limit ? slot->count - (size_t)limit : 0;
+        }
+}

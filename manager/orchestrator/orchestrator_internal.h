@@ -1,0 +1,172 @@
+/*
+ * What the orchestrator's files share. A service has slots (numbered, or one a node for a global
+ * service), a slot has tasks: at most two live ones (an update with start-first), the others are
+ * history. Everything is looked at by level, not by edge: `slot_step` reads what is, takes the next
+ * action and says when it wants to look again, so that a restarted manager goes on from the store.
+ */
+#pragma once
+
+#include "manager/orchestrator/orchestrator.h"
+
+#define SLOT_CHUNK         32    /* slots allocated together */
+#define OLD_TASK_WAIT_MS   60000 /* longest wait for a replaced task to stop */
+#define COMPARE_CACHE_SIZE 4
+
+/* Where a slot stands in the update of its service: bits, several may be set (update.c). */
+enum slot_phase {
+        PHASE_QUEUED = 1,   /* waits for its turn */
+        PHASE_STARTING = 2, /* the new task is made and does not run yet */
+        PHASE_RESTING = 4,  /* the pause after it before the next slot */
+        PHASE_WATCHED = 8,  /* a failure now still counts */
+        PHASE_FAILED = 16,  /* has counted as failed */
+};
+
+struct slot {
+        struct orch_service *os;
+        struct list link; /* orchestrator.dirty_slots, while it must be looked at */
+        union {
+                struct task *one;   /* cap 0 */
+                struct task **many; /* cap > 0: in order of creation */
+        } tasks;
+        int64_t due_ms;   /* mono: its timer */
+        int64_t since_ms; /* mono: when the last bit of its phase was set */
+        uint32_t number;  /* from 1; 0: global */
+        uint32_t timer;   /* place in the heap + 1; 0: none */
+        uint16_t count, cap;
+        uint8_t phase;    /* enum slot_phase */
+        bool is_occupied; /* has a task that is not to be removed */
+};
+
+struct global_slot {
+        struct slot slot;
+        struct id node_id;
+        struct node *node;
+};
+
+/* What a version of a task's spec is to another. */
+enum spec_diff { SPEC_SAME, SPEC_PLACEMENT, SPEC_OTHER };
+
+struct spec_compared {
+        uint64_t a, b; /* versions; 0: empty */
+        enum spec_diff diff;
+};
+
+struct update {
+        bool is_active;
+        struct slot **queue; /* slots to be updated, NULL for one that is gone */
+        size_t len, cap, next;
+        uint32_t total, failed;
+        uint32_t starting, resting, watched; /* slots with that bit */
+};
+
+struct orch_service {
+        struct orchestrator *o;
+        struct service *service;
+        bool is_global;
+        bool is_resuming; /* just loaded: an update in progress is to be taken up */
+        struct slot **chunks;
+        size_t n_chunks;
+        struct map by_node; /* struct global_slot by node_id */
+        uint32_t free_from; /* no slot below this number is free */
+        size_t occupied;    /* slots that are */
+        uint64_t seen_version;
+        struct update update;
+        struct spec_compared compared[COMPARE_CACHE_SIZE];
+        struct list global_link; /* orchestrator.globals */
+};
+
+struct orch_node {
+        struct node *node;
+        struct list link; /* orchestrator.dirty_nodes */
+};
+
+struct orchestrator {
+        struct store *store;
+        struct store_watch watch;
+        struct list dirty_slots, dirty_services, dirty_nodes;
+        struct list globals;
+        struct slot **heap; /* timers, soonest first */
+        size_t heap_len, heap_cap;
+        int64_t history_limit;
+        struct now now;  /* of the run */
+        struct rng *rng; /* likewise */
+        size_t change_max;
+};
+
+/* orchestrator.c */
+void slot_mark(struct slot *slot);
+void service_mark(struct orch_service *os);
+static inline bool is_full(struct orchestrator *o)
+{
+        return store_change_count(o->store) >= o->change_max;
+}
+
+/* index.c: slots of a service, tasks of a slot, timers */
+struct orch_service *index_add_service(struct orchestrator *o, struct service *service);
+void index_remove_service(struct orch_service *os);
+struct slot *index_slot(struct orch_service *os, uint32_t number);
+struct slot *index_global_slot(struct orch_service *os, struct node *node);
+void index_drop_node(struct orch_service *os, struct node *node);
+struct slot *index_slot_of(const struct task *task); /* NULL: its service is not known */
+void index_add_task(struct slot *slot, struct task *task);
+void index_remove_task(struct slot *slot, struct task *task);
+void index_review(struct slot *slot); /* is_occupied may have changed */
+/* Slots of a service one after another: start with *i = 0, NULL at the end. */
+struct slot *index_next(struct orch_service *os, size_t *i);
+void timer_set(struct slot *slot, int64_t due_ms); /* TIME_NEVER: none */
+struct slot *timer_take_due(struct orchestrator *o, int64_t mono_ms);
+
+static inline struct task *slot_task(const struct slot *slot, size_t i)
+{
+        return slot->cap ? slot->tasks.many[i] : slot->tasks.one;
+}
+struct node *slot_node(const struct slot *slot);         /* of a global slot */
+struct task *slot_newest(const struct slot *slot);       /* that is not to be removed; or NULL */
+static inline bool task_is_live(const struct task *task) /* it is wanted */
+{
+        return task->desired <= TASK_RUNNING;
+}
+static inline bool task_has_ended(const struct task *task)
+{
+        return task_state_is_terminal(task->state);
+}
+
+/* slot.c */
+void slot_step(struct slot *slot);
+/* A new task of the service's spec in force. from: the task it follows, NULL: none. */
+struct task *slot_add_task(struct slot *slot, enum task_state desired, uint16_t failures,
+                           uint16_t attempts, int64_t not_before_ms);
+void slot_set_desired(struct slot *slot, struct task *except, enum task_state desired);
+/* A global service's: may it run there, and may something new begin there? */
+bool slot_node_is_valid(const struct slot *slot);
+bool slot_node_is_open(const struct slot *slot);
+
+/* restart.c */
+bool node_is_lost(const struct node *node);
+bool restart_is_wanted(const struct slot *slot, const struct task *ended);
+/* The task ended by itself, so that the restart policy's delay holds. */
+bool restart_ended_by_itself(const struct task *task);
+void restart_task(struct slot *slot, const struct task *ended);
+/* When the task may get desired RUNNING: mono time, now or before for "at once". */
+int64_t restart_start_ms(const struct slot *slot, const struct task *task);
+
+/* service.c */
+void service_step(struct orch_service *os);
+bool task_is_dirty(struct orch_service *os, const struct task *task);
+
+/* update.c */
+void update_review(struct orch_service *os); /* the spec in force is another, or just loaded */
+void update_pump(struct orch_service *os);   /* next slots, completion */
+void update_slot(struct slot *slot, int64_t *due_ms);
+void update_add(struct slot *slot);    /* a slot became dirty by itself */
+void update_forget(struct slot *slot); /* it has no part in the update any more */
+
+/* update_fsm.c: what becomes of service->update */
+void update_move(struct orch_service *os, enum update_state to, const char *message);
+
+/* history.c */
+void history_reap(struct slot *slot);
+void history_trim(struct slot *slot);
+
+/* node.c */
+void node_step(struct orchestrator *o, struct node *node);

@@ -1,0 +1,160 @@
+/*
+ * One slot, looked at by level. What the newest of its tasks that is not to be removed decides:
+ *
+ *   none ----------------------------------> free: only tasks to be removed, or nothing
+ *   live, fine ----------------------------> started when its time has come; older live ones
+ * stopped live, ended ---------> desired SHUTDOWN, and (restart policy) a new task, held back by
+ * the delay live, node lost -----> desired SHUTDOWN, and a new task at once live, node drained -->
+ * desired SHUTDOWN, and a new task that waits for the old one to stop not live -------------->
+ * finished, unless the restart policy wants it to go on
+ *
+ * Desired states only grow: READY, RUNNING, SHUTDOWN, REMOVE.
+ */
+#include <assert.h>
+
+#include "manager/orchestrator/orchestrator_internal.h"
+#include "manager/store/constraint.h"
+
+struct task *slot_add_task(struct slot *slot, enum task_state desired, uint16_t failures,
+                           uint16_t attempts, int64_t not_before_ms)
+{
+        struct orch_service *os = slot->os;
+        struct orchestrator *o = os->o;
+        struct task_init init = {
+                .id = id_make(o->rng),
+                .spec = os->service->spec,
+                .slot = slot->number,
+                .node = os->is_global ? slot_node(slot) : NULL,
+                .state = TASK_PENDING,
+                .desired = desired,
+                .failures = failures,
+                .attempts = attempts,
+                .created_ms = o->now.wall_ms,
+                .not_before_ms = not_before_ms,
+        };
+
+        assert(desired <= TASK_RUNNING);
+        return store_add_task(o->store, os->service, &init);
+}
+
+void slot_set_desired(struct slot *slot, struct task *except, enum task_state desired)
+{
+        for (size_t i = 0; i < slot->count; i++) {
+                struct task *task = slot_task(slot, i);
+
+                if (task != except && task->desired < desired)
+                        store_set_task_desired(slot->os->o->store, task, desired);
+        }
+}
+
+bool slot_node_is_valid(const struct slot *slot)
+{
+        const struct node *node = slot_node(slot);
+        const struct spec *spec = slot->os->service->spec;
+
+        return node->state != NODE_DOWN && node->availability != AVAILABILITY_DRAIN &&
+               constraint_spec_is_met(spec, node) && platform_is_met(spec, node);
+}
+
+bool slot_node_is_open(const struct slot *slot)
+{
+        const struct node *node = slot_node(slot);
+
+        return node->state == NODE_READY && node->availability == AVAILABILITY_ACTIVE;
+}
+
+/* Older live tasks are there while an update starts the new one first. They go once the new one
+ * runs, and are not replaced by themselves. */
+static void retire_older(struct slot *slot, struct task *newest)
+{
+        struct store *store = slot->os->o->store;
+        bool is_taken_over = newest->state == TASK_RUNNING && task_is_live(newest);
+
+        for (size_t i = 0; i < slot->count; i++) {
+                struct task *task = slot_task(slot, i);
+                struct node *node = task->node;
+
+                if (task == newest || !task_is_live(task))
+                        continue;
+                if (is_taken_over || task_has_ended(task) ||
+                    (node && (node_is_lost(node) || node->availability == AVAILABILITY_DRAIN)))
+                        store_set_task_desired(store, task, TASK_SHUTDOWN);
+        }
+}
+
+static bool is_evicted(const struct slot *slot, const struct task *task)
+{
+        const struct node *node = task->node;
+
+        return !slot->os->is_global && node &&
+               (node_is_lost(node) || node->availability == AVAILABILITY_DRAIN);
+}
+
+/* The newest has ended, or its node is lost or drained, or it was stopped before: go on? */
+static void step_ended(struct slot *slot, struct task *newest)
+{
+        struct orch_service *os = slot->os;
+
+        if (task_is_live(newest))
+                store_set_task_desired(os->o->store, newest, TASK_SHUTDOWN);
+        if (os->is_global && !slot_node_is_open(slot))
+                return;
+        if (restart_is_wanted(slot, newest))
+                restart_task(slot, newest);
+}
+
+static void step_global(struct slot *slot)
+{
+        struct orch_service *os = slot->os;
+
+        if (!slot_node_is_valid(slot)) {
+                slot_set_desired(slot, NULL, TASK_SHUTDOWN);
+                return;
+        }
+        if (!slot_node_is_open(slot))
+                return;
+        struct task *newest = slot_newest(slot);
+        if (!newest)
+                slot_add_task(slot, TASK_RUNNING, 0, 0, 0);
+        else if (!slot->phase && task_is_dirty(os, newest))
+                update_add(slot);
+}
+
+/* Gives the newest its start, once its time has come. */
+static void step_start(struct slot *slot, int64_t *due_ms)
+{
+        struct orchestrator *o = slot->os->o;
+        struct task *newest = slot_newest(slot);
+
+        if (!newest || newest->desired != TASK_READY)
+                return;
+        int64_t at_ms = restart_start_ms(slot, newest);
+        if (at_ms <= o->now.mono_ms)
+                store_set_task_desired(o->store, newest, TASK_RUNNING);
+        else
+                *due_ms = MIN(*due_ms, at_ms);
+}
+
+void slot_step(struct slot *slot)
+{
+        struct orch_service *os = slot->os;
+        int64_t due_ms = TIME_NEVER;
+
+        history_reap(slot);
+        if (os->service->is_removing)
+                return;
+        if (os->is_global)
+                step_global(slot);
+        struct task *newest = slot_newest(slot);
+        if (newest) {
+                retire_older(slot, newest);
+                if (!task_is_live(newest) || task_has_ended(newest) || is_evicted(slot, newest))
+                        step_ended(slot, newest);
+                update_slot(slot, &due_ms);
+                step_start(slot, &due_ms);
+                history_trim(slot);
+        } else {
+                update_forget(slot);
+        }
+        timer_set(slot, due_ms);
+}
