@@ -26,6 +26,13 @@ struct digest *digest_new(void);
 void digest_update(struct digest *d, const void *p, size_t n);
 /* Writes the text and frees d. */
 void digest_finish(struct digest *d, char ret[DIGEST_TEXT_LEN + 1]);
+void digest_free(struct digest *d); /* NULL is fine */
+void digest_of(const void *p, size_t n, char ret[DIGEST_TEXT_LEN + 1]);
+/* The name of its file: the hex digits. d must be valid. */
+static inline const char *digest_hex(const char *d)
+{
+        return d + sizeof(DIGEST_PREFIX) - 1;
+}
 
 /* "busybox" is "busybox:latest". -EINVAL with text for what is no image name. Heap. */
 int image_name_normalize(const char *name, char **ret, struct err *err);

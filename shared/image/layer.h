@@ -22,7 +22,7 @@
 #define LAYER_BYTES_MAX   (64LL << 30) /* unpacked */
 #define LAYER_ENTRIES_MAX 2000000
 #define LAYER_NAME_MAX    4095
-#define LAYER_DEPTH_MAX   256
+#define LAYER_DEPTH_MAX   128
 #define LAYER_RATIO_MAX   1100         /* gzip's own bound is 1032 */
 #define LAYER_RATIO_FREE  (64LL << 20) /* what the ratio does not apply to */
 #define LAYER_XATTRS_MAX  64           /* of one entry */
