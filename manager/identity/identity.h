@@ -1,0 +1,39 @@
+/*
+ * identity: the cluster's keys and secrets, and the gate: who may connect to this manager. Place in
+ * the flow: the driver asks the gate for each connection, and tells it what the turn allowed and
+ * refused. The gate holds committed knowledge only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "manager/store/store.h"
+#include "shared/identity/identity.h"
+
+#define GATE_REFUSED_MAX 10000 /* removed nodes that are remembered; the oldest are forgotten */
+
+/* A new cluster: id, key pair, secrets, default settings. Heap; for store_put_cluster. -EIO. */
+int cluster_make(int64_t wall_ms, Swarm__Cluster **ret);
+/* The secret that takes the place of a role's present one: drawn from the cluster's secret key and
+ * the present secret by BLAKE2b, so that it is a function of the state and none can guess it. */
+void cluster_next_secret(const Swarm__Cluster *cluster, enum node_role role,
+                         char ret[IDENTITY_SECRET_TEXT_LEN + 1]);
+/* The join token of a role. */
+void cluster_token(const Swarm__Cluster *cluster, enum node_role role,
+                   char ret[IDENTITY_TOKEN_TEXT_LEN + 1]);
+/* Compares in constant time. */
+bool cluster_secret_is(const Swarm__Cluster *cluster, enum node_role role, const char *secret);
+
+struct gate;
+/* Lets in the nodes of the store. */
+struct gate *gate_new(struct store *store);
+void gate_free(struct gate *g);
+void gate_allow(struct gate *g, const uint8_t key[NET_KEY_BYTES], struct id node,
+                enum node_role role);
+void gate_refuse(struct gate *g, const uint8_t key[NET_KEY_BYTES]);
+/* True with the node of a known key, and with a zero id for a stranger, of whom only a Join is
+ * looked at. False: a removed node. */
+bool gate_accepts(const struct gate *g, const uint8_t key[NET_KEY_BYTES], struct id *ret_node);
+/* Key of a node with role manager: may speak the control protocol over tcp. */
+bool gate_is_manager(const struct gate *g, const uint8_t key[NET_KEY_BYTES]);
