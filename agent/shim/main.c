@@ -1,5 +1,309 @@
-/* Placeholder of the first commit: replaced before anything else lands. */
-int main(void)
+/*
+ * swarm-shim: the supervisor of one container. Started by the agent (shim.h says with what), it
+ * makes the container, lets it go once its state is on disk, writes its log, serves requests, and
+ * leaves a durable record of its end. Place in the flow: agent/runtime -> here -> the container's
+ * program. Whatever fails before the program runs goes back as one FAILED message and leaves
+ * nothing.
+ */
+#include <linux/close_range.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "agent/shim/shim_internal.h"
+#include "agent/shim/sys.h"
+
+struct shim shim = {.cgroup2_fd = -1, .oom_fd = -1, .pidfd = -1, .out_fd = {-1, -1}};
+
+static void remove_traces(void)
 {
-        return 1;
+        unlinkat(shim.folder_fd, "sock", 0);
+        unlinkat(shim.folder_fd, "state", 0);
+}
+
+static _Noreturn void give_up(int err, int exit_code, const char *text)
+{
+        struct shim_message m = {.type = SHIM_FAILED,
+                                 .value = err,
+                                 .status = exit_code,
+                                 .length = (uint32_t)strlen(text)};
+
+        if (shim.pid > 0) {
+                sys_pidfd_kill(shim.pidfd, SIGKILL);
+                waitpid(shim.pid, NULL, 0);
+        }
+        if (shim.spec)
+                remove_traces();
+        message_send(SHIM_FD_SOCKET, &m, text, -1, MSG_DONTWAIT);
+        _exit(1);
+}
+
+static void take_start(void)
+{
+        struct shim_message m;
+        int fds[SHIM_FDS_MAX], n = SHIM_FDS_MAX, at = SHIM_START_CGROUP2;
+        int r = message_receive(SHIM_FD_SOCKET, &m, NULL, 0, fds, &n, 0);
+
+        if (r == -EPIPE)
+                _exit(1); /* the agent went away before it began */
+        if (r < 0 || m.type != SHIM_START || n < SHIM_START_CGROUP2)
+                give_up(EBADMSG, 125, "read start message");
+        shim.spec_fd = fds[SHIM_START_SPEC];
+        shim.folder_fd = fds[SHIM_START_FOLDER];
+        shim.lock_fd = fds[SHIM_START_LOCK];
+        shim.seccomp_fd = fds[SHIM_START_SECCOMP];
+        if (m.value & 1 << SHIM_START_CGROUP2 && at < n)
+                shim.cgroup2_fd = fds[at++];
+        if (m.value & 1 << SHIM_START_OOM && at < n)
+                shim.oom_fd = fds[at++];
+        for (; at < n && shim.n_tasks < SHIM_HIERARCHIES; at++)
+                shim.tasks_fd[shim.n_tasks++] = fds[at];
+        if (shim.n_tasks != m.status)
+                give_up(EBADMSG, 125, "read start message");
+        shim.spec = spec_map(shim.spec_fd);
+        if (!shim.spec)
+                give_up(EBADMSG, 125, "read spec");
+}
+
+static void check(int r, const char *what)
+{
+        if (r < 0)
+                give_up(-r, 125, what);
+}
+
+/* Field 22 of /proc/PID/stat; the name in the second may hold anything but ends at the last ')'. */
+static uint64_t read_start_time(pid_t pid)
+{
+        char path[64], text[1024];
+        struct text t = {path, 0, sizeof(path)};
+        uint64_t v = 0;
+
+        text_add(&t, "/proc/");
+        text_add_number(&t, pid);
+        text_add(&t, "/stat");
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+        if (fd >= 0)
+                close(fd);
+        if (n <= 0)
+                return 0;
+        text[n] = 0;
+        char *p = strrchr(text, ')');
+
+        for (int field = 2; p && field < 22; field++)
+                p = strchr(p + 1, ' ');
+        size_t len = p ? strcspn(p + 1, " ") : 0;
+
+        return p && text_parse_number(p + 1, len, &v) ? v : 0;
+}
+
+/* Writes a record in one piece; is_durable: the host may fall right after. */
+static int write_record(const char *name, const char *p, size_t n, bool is_durable)
+{
+        char tmp[32];
+        struct text t = {tmp, 0, sizeof(tmp)};
+
+        text_add(&t, name);
+        text_add(&t, ".tmp");
+        int fd = openat(shim.folder_fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+                        0600);
+        int r = fd < 0 ? -errno : 0;
+
+        if (r == 0 && write(fd, p, n) != (ssize_t)n)
+                r = errno ? -errno : -ENOSPC;
+        if (r == 0 && renameat(shim.folder_fd, tmp, shim.folder_fd, name) < 0)
+                r = -errno;
+        if (r < 0)
+                unlinkat(shim.folder_fd, tmp, 0);
+        if (fd >= 0 && !is_durable)
+                close(fd);
+        return is_durable && r == 0 ? fd : r;
+}
+
+static void write_state(void)
+{
+        char line[160];
+        struct text t = {line, 0, sizeof(line)};
+
+        text_add(&t, "1 ");
+        text_add(&t, spec_text(shim.spec, shim.spec->boot_id));
+        text_add(&t, " ");
+        text_add_number(&t, shim.pid);
+        text_add(&t, " ");
+        text_add_number(&t, (int64_t)shim.start_time);
+        text_add(&t, "\n");
+        check(write_record("state", line, t.n, false), "write state");
+}
+
+static void make_pipes(int stdio[3], int ends[2])
+{
+        int out[2], err[2];
+
+        check(pipe2(out, O_CLOEXEC) < 0 ? -errno : 0, "make pipe");
+        check(pipe2(err, O_CLOEXEC) < 0 ? -errno : 0, "make pipe");
+        fcntl(out[0], F_SETFL, O_NONBLOCK);
+        fcntl(err[0], F_SETFL, O_NONBLOCK);
+        stdio[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        stdio[1] = ends[0] = out[1];
+        stdio[2] = ends[1] = err[1];
+        shim.out_fd[0] = out[0];
+        shim.out_fd[1] = err[0];
+        check(stdio[0] < 0 ? -errno : 0, "open /dev/null");
+}
+
+static void make_container(int sync[2])
+{
+        int stdio[3], ends[2];
+        struct clone_args a = {.flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
+                                        CLONE_PIDFD,
+                               .pidfd = (uint64_t)(uintptr_t)&shim.pidfd,
+                               .exit_signal = SIGCHLD};
+
+        check(log_open(), "open log");
+        check(serve_listen(), "listen");
+        make_pipes(stdio, ends);
+        check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0 ? -errno : 0,
+              "make socket");
+        if (!(shim.spec->flags & SHIM_HOST_NETWORK))
+                a.flags |= CLONE_NEWNET;
+        if (shim.cgroup2_fd >= 0) {
+                a.flags |= CLONE_INTO_CGROUP;
+                a.cgroup = (unsigned)shim.cgroup2_fd;
+        }
+        long pid = sys_clone3(&a);
+
+        check((int)pid, "make namespaces");
+        if (pid == 0) {
+                close(sync[0]);
+                child_main(sync[1], stdio);
+        }
+        shim.pid = (pid_t)pid;
+        close(sync[1]);
+        close(stdio[0]);
+        close(ends[0]);
+        close(ends[1]);
+        shim.start_time = read_start_time(shim.pid);
+        write_state();
+}
+
+static void take_terminal(int fd)
+{
+        if (shim.out_fd[1] < 0) {
+                close(fd);
+                return;
+        }
+        close(shim.out_fd[0]);
+        close(shim.out_fd[1]);
+        shim.out_fd[0] = fd;
+        shim.out_fd[1] = -1;
+        fcntl(fd, F_SETFL, O_NONBLOCK);
+}
+
+/* An agent that has gone means that the start is nobody's: it must not go on. */
+static bool is_agent_gone(void)
+{
+        struct pollfd p = {.fd = SHIM_FD_SOCKET, .events = 0};
+
+        return poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR);
+}
+
+static void see_it_start(int sync)
+{
+        bool is_ready = false;
+
+        for (;;) {
+                struct shim_message m;
+                char text[SHIM_TEXT_MAX + 1];
+                int fd = -1, n = 1;
+                int r = message_receive(sync, &m, text, sizeof(text) - 1, &fd, &n, 0);
+
+                if (r == -EPIPE && is_ready)
+                        break;
+                if (r < 0)
+                        give_up(ECANCELED, 125, "first process was killed while being set up");
+                text[r] = 0;
+                if (m.type == SHIM_FAILED)
+                        give_up(m.value, m.status, text);
+                if (n == 1) {
+                        take_terminal(fd);
+                        continue;
+                }
+                if (is_agent_gone())
+                        give_up(ECANCELED, 125, "agent has gone");
+                is_ready = true;
+                m = (struct shim_message){.type = SHIM_START};
+                if (message_send(sync, &m, "", -1, 0) < 0)
+                        is_ready = false;
+        }
+        close(sync);
+}
+
+static void write_exit(const struct shim_message *m)
+{
+        char line[96];
+        struct text t = {line, 0, sizeof(line)};
+
+        text_add(&t, "1 ");
+        text_add_number(&t, m->status);
+        text_add(&t, m->value ? " 1 " : " 0 ");
+        text_add_number(&t, m->number);
+        text_add(&t, "\n");
+        /* Readable first, told next, durable last: who is connected need not wait for the disk. */
+        int fd = write_record("exit", line, t.n, true);
+
+        unlinkat(shim.folder_fd, "sock", 0);
+        serve_send_all(m);
+        if (fd >= 0) {
+                fsync(fd);
+                fsync(shim.folder_fd);
+        }
+}
+
+static void become_supervisor(void)
+{
+        sigset_t none;
+
+        setsid();
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+        signal(SIGPIPE, SIG_IGN);
+        signal(SIGHUP, SIG_IGN);
+        signal(SIGTERM, SIG_IGN);
+        signal(SIGINT, SIG_IGN);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        umask(0);
+        if (chdir("/") < 0)
+                _exit(1);
+        sys_close_range(SHIM_FD_EXE + 1, ~0u, 0);
+        fcntl(SHIM_FD_SOCKET, F_SETFD, FD_CLOEXEC);
+        fcntl(SHIM_FD_EXE, F_SETFD, FD_CLOEXEC);
+}
+
+int main(int argc, char **argv)
+{
+        int sync[2];
+        struct shim_message m;
+
+        if (argc >= 3 && strcmp(argv[0], "swarm-init") == 0)
+                return init_main(argv);
+        become_supervisor();
+        take_start();
+        make_container(sync);
+        see_it_start(sync[0]);
+        spec_unmap(shim.spec);
+        shim.spec = NULL;
+        close(SHIM_FD_EXE);
+        m = (struct shim_message){
+                .type = SHIM_STARTED, .pid = shim.pid, .number = (int64_t)shim.start_time};
+        if (message_send(SHIM_FD_SOCKET, &m, "", shim.pidfd, MSG_DONTWAIT) < 0 && is_agent_gone())
+                close(SHIM_FD_SOCKET), serve_run(-1, &m);
+        else
+                serve_run(SHIM_FD_SOCKET, &m);
+        write_exit(&m);
+        return 0;
 }

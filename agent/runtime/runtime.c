@@ -1,0 +1,268 @@
+/* The runtime: opening and closing, its containers, and the calls that need no supervisor. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "agent/runtime/runtime_internal.h"
+
+#define SHIM_PROGRAM_MAX (8 << 20)
+
+/* The supervisor's program in a sealed memfd: whatever gets hold of it through /proc/self/exe
+ * cannot change it, and all supervisors share its pages. Opened anew for reading: a file open for
+ * writing cannot be executed. */
+static int open_program(const char *path)
+{
+        _cleanup_buf_ struct buf b = {0};
+        int r = io_read_file(AT_FDCWD, path, SHIM_PROGRAM_MAX, &b);
+        _cleanup_close_ int fd = memfd_create("swarm-shim", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+        if (r >= 0)
+                r = fd < 0 ? -errno : io_write_all(fd, b.data, b.len);
+        if (r < 0)
+                return r;
+        if (fchmod(fd, 0555) < 0 ||
+            fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+                return -errno;
+        _cleanup_free_ char *link = xasprintf("/proc/self/fd/%d", fd);
+        int again = open(link, O_RDONLY | O_CLOEXEC);
+        return again < 0 ? -errno : again;
+}
+
+static int open_folder(int at, const char *path)
+{
+        if (mkdirat(at, path, 0700) < 0 && errno != EEXIST)
+                return -errno;
+        int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+}
+
+static int open_root(struct runtime *r, struct err *err)
+{
+        int result = io_mkdir_all(r->root, 0700);
+        char *absolute = result == 0 ? realpath(r->root, NULL) : NULL;
+
+        /* Supervisors have another working folder. */
+        if (absolute) {
+                free(r->root);
+                r->root = absolute;
+        }
+        if (result == 0)
+                result = r->root_fd = open_folder(AT_FDCWD, r->root);
+        if (result >= 0)
+                result = r->containers_fd = open_folder(r->root_fd, "c");
+        if (result >= 0)
+                result = r->trash_fd = open_folder(r->root_fd, "trash");
+        return result < 0 ? err_set(err, -result, "%s: %s", r->root, err_name(result)) : 0;
+}
+
+static void read_boot_id(struct runtime *r)
+{
+        _cleanup_buf_ struct buf b = {0};
+
+        if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &b) == 0)
+                snprintf(r->boot_id, sizeof(r->boot_id), "%.36s", buf_str(&b));
+}
+
+static void on_soon(void *arg)
+{
+        struct runtime *r = arg;
+        struct list failures;
+        struct list *l;
+
+        list_init(&failures);
+        list_splice_back(&failures, &r->failures);
+        while ((l = list_pop_front(&failures))) {
+                struct failure *f = LIST_ITEM(l, struct failure, link);
+
+                f->done(f->arg, f->id, 0, &f->err);
+                free(f);
+        }
+        exec_answers_deliver(r);
+        queue_advance(r);
+}
+
+void runtime_soon(struct runtime *r)
+{
+        loop_timer_set(r->soon, 0);
+}
+
+static struct runtime *runtime_new(struct loop *l, const struct runtime_config *c)
+{
+        struct runtime *r = xnew(struct runtime);
+        long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+        r->loop = l;
+        r->root = xstrdup(c->root);
+        r->cgroup_name = xstrdup(c->cgroup_name);
+        r->events = c->events;
+        r->root_fd = r->containers_fd = r->trash_fd = r->shim_fd = -1;
+        r->containers = MAP_INIT(struct container, id, MAP_KEY_ID);
+        r->starting_max = (int)MIN(MAX(cpus, 2), 64);
+        r->soon = loop_timer_new(l, on_soon, r);
+        list_init(&r->queue);
+        list_init(&r->failures);
+        list_init(&r->exec_answers);
+        list_init(&r->trash);
+        read_boot_id(r);
+        return r;
+}
+
+int runtime_open(struct loop *l, const struct runtime_config *c, struct runtime **ret,
+                 struct err *err)
+{
+        struct runtime *r = runtime_new(l, c);
+        int result = open_root(r, err);
+
+        if (result == 0) {
+                r->shim_fd = open_program(c->shim_path);
+                if (r->shim_fd < 0)
+                        result = err_set(err, -r->shim_fd, "%s: %s", c->shim_path,
+                                         err_name(r->shim_fd));
+        }
+        if (result == 0)
+                result = cgroups_open(&r->cgroups, r->cgroup_name, err);
+        if (result < 0) {
+                runtime_close(r);
+                return result;
+        }
+        trash_sweep(r);
+        *ret = r;
+        return 0;
+}
+
+static void close_fd(int fd)
+{
+        if (fd >= 0)
+                close(fd);
+}
+
+void runtime_close(struct runtime *r)
+{
+        struct container *c;
+        struct list *l;
+        size_t i;
+
+        if (!r)
+                return;
+        for (i = 0; (c = map_next(&r->containers, &i)); i = 0)
+                container_free(c);
+        while ((l = list_pop_front(&r->failures)))
+                free(LIST_ITEM(l, struct failure, link));
+        while ((l = list_pop_front(&r->exec_answers)))
+                free(LIST_ITEM(l, struct exec_wait, link));
+        trash_close(r);
+        for (i = 0; i < r->n_programs; i++)
+                close(r->programs[i].fd);
+        map_done(&r->containers);
+        loop_timer_free(r->soon);
+        cgroups_done(&r->cgroups);
+        close_fd(r->root_fd);
+        close_fd(r->containers_fd);
+        close_fd(r->trash_fd);
+        close_fd(r->shim_fd);
+        free(r->root);
+        free(r->cgroup_name);
+        free(r);
+}
+
+struct container *container_new(struct runtime *r, struct id id)
+{
+        struct container *c = xnew(struct container);
+
+        c->id = id;
+        c->runtime = r;
+        c->folder_fd = c->socket = c->pidfd = -1;
+        snprintf(c->name, sizeof(c->name), "%s", ID_S(id));
+        list_init(&c->queue_link);
+        list_init(&c->execs);
+        map_put(&r->containers, c);
+        return c;
+}
+
+void container_free(struct container *c)
+{
+        struct list *l;
+
+        container_unwatch(c);
+        while ((l = list_pop_front(&c->execs)))
+                free(LIST_ITEM(l, struct exec_wait, link));
+        if (c->phase == PHASE_STARTING)
+                c->runtime->n_starting--;
+        if (c->reaper)
+                c->reaper->container = NULL;
+        list_remove(&c->queue_link);
+        map_remove(&c->runtime->containers, c);
+        loop_timer_free(c->retry);
+        close_fd(c->folder_fd);
+        close_fd(c->pidfd);
+        buf_done(&c->spec);
+        free(c->title);
+        free(c->hostname);
+        free(c);
+}
+
+int container_open_folder(struct container *c)
+{
+        c->folder_fd = openat(c->runtime->containers_fd, c->name,
+                              O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        return c->folder_fd < 0 ? -errno : 0;
+}
+
+void runtime_set_fail_at(struct runtime *r, int n)
+{
+        r->fail_at = n;
+}
+
+int runtime_signal(struct runtime *r, struct id id, int signum)
+{
+        struct container *c = map_get_id(&r->containers, id);
+
+        if (!c || c->phase != PHASE_RUNNING || c->pidfd < 0)
+                return -ESRCH;
+        return syscall(SYS_pidfd_send_signal, c->pidfd, signum, NULL, 0) < 0 ? -errno : 0;
+}
+
+int runtime_kill(struct runtime *r, struct id id)
+{
+        struct container *c = map_get_id(&r->containers, id);
+
+        if (!c || c->phase != PHASE_RUNNING)
+                return -ESRCH;
+        cgroup_kill(&r->cgroups, c->name);
+        if (c->pidfd >= 0)
+                syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
+        return 0;
+}
+
+char *runtime_log_path(struct runtime *r, struct id id, int n)
+{
+        if (!map_get_id(&r->containers, id) || n < 0 || n >= SHIM_LOG_FILES_MAX)
+                return NULL;
+        return n ? xasprintf("%s/c/%s/log.%d", r->root, ID_S(id), n)
+                 : xasprintf("%s/c/%s/log", r->root, ID_S(id));
+}
+
+/* The process is the one of the pidfd as long as that still answers after the opening. */
+int runtime_netns(struct runtime *r, struct id id)
+{
+        struct container *c = map_get_id(&r->containers, id);
+        char path[64];
+
+        if (!c || c->phase != PHASE_RUNNING || c->pidfd < 0)
+                return -ESRCH;
+        snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)c->pid);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                return errno == ENOENT ? -ESRCH : -errno;
+        if (syscall(SYS_pidfd_send_signal, c->pidfd, 0, NULL, 0) < 0) {
+                close(fd);
+                return -ESRCH;
+        }
+        return fd;
+}

@@ -1,0 +1,181 @@
+/*
+ * The runtime's inside. Files: runtime.c (open, the containers, small calls), start.c (a start from
+ * its queue to its answer), watch.c (what supervisors say, and their loss), remove.c, recover.c,
+ * exec.c, encode.c (config to flat spec), message.c (the socket), cgroup.c, devices.c, seccomp.c,
+ * profile.c, limits.c (names of capabilities, limits, sysctls).
+ */
+#pragma once
+
+#include "agent/runtime/runtime.h"
+#include "agent/shim/shim.h"
+#include "shared/base/base.h"
+
+#define RUNTIME_PATH_MAX 3000
+#define HIERARCHIES_MAX  8
+#define PROGRAMS_MAX     16
+
+/* --- cgroup.c: where the kernel has its controllers; each container has a folder in each --- */
+struct hierarchy {
+        char *name;   /* "memory", "cpu,cpuacct": as mounted below /sys/fs/cgroup */
+        char *folder; /* of our parent cgroup */
+        bool has_memory, has_cpu, has_pids, has_devices;
+};
+struct cgroups {
+        char *unified;       /* our parent in the cgroup2 tree, or NULL */
+        bool unified_limits; /* the cgroup2 tree has the controllers */
+        struct hierarchy v1[HIERARCHIES_MAX];
+        size_t n_v1;
+};
+struct cgroup_limits {
+        int64_t nano_cpus, memory_bytes, pids;
+};
+int cgroups_open(struct cgroups *g, const char *parent, struct err *err);
+void cgroups_done(struct cgroups *g);
+int cgroup_make(const struct cgroups *g, const char *name, const struct cgroup_limits *l,
+                struct err *err);
+void cgroup_kill(const struct cgroups *g, const char *name);
+int cgroup_remove(const struct cgroups *g, const char *name); /* -EBUSY: something lives in it */
+/* The start message's optional descriptors; returns how many. value, n_tasks as in shim.h. */
+int cgroup_open_fds(const struct cgroups *g, const char *name, int *fds, int *ret_value,
+                    int *ret_tasks);
+bool cgroup_was_oom(const struct cgroups *g, const char *name);
+/* Calls fn for each container's cgroup, in whatever tree it is. */
+void cgroups_each(const struct cgroups *g, void (*fn)(void *arg, const char *name), void *arg);
+
+/* Lets containers make and use only the harmless devices; once, for all below the folder. */
+int devices_restrict(int cgroup2_fd);
+
+/* --- seccomp.c, profile.c --- */
+struct profile_rule {
+        uint64_t caps; /* any of these unlocks it; 0: always */
+        const char *names;
+};
+extern const struct profile_rule profile_rules[];
+/* A descriptor of a sealed file with the program for that set of capabilities; cached below folder.
+ */
+int seccomp_open_program(const char *folder, uint64_t caps, struct err *err);
+
+/* --- limits.c --- */
+#define CAPS_DEFAULT 0xa80425fbull
+int capabilities_resolve(char *const *add, char *const *drop, uint64_t *ret, struct err *err);
+int limit_resolve(const struct container_ulimit *u, struct shim_limit *ret, struct err *err);
+/* "net.core.somaxconn" to "net/core/somaxconn", if a container may set it. */
+int sysctl_resolve(const char *key, enum container_network network, char **ret, struct err *err);
+
+/* --- encode.c --- */
+struct encode_extra {
+        const struct cgroups *cgroups;
+        const char *cgroup_name, *boot_id, *folder;
+        uint64_t caps;
+        int fail_at;
+};
+int spec_encode(const struct container_config *c, const struct encode_extra *x, struct buf *ret,
+                struct err *err);
+
+/* --- containers --- */
+enum container_phase { PHASE_QUEUED, PHASE_STARTING, PHASE_RUNNING, PHASE_ENDED };
+
+struct exec_wait {
+        struct list link;
+        uint32_t cookie;
+        runtime_exec_fn *done;
+        void *arg;
+        int status;
+        uint8_t *output;
+        size_t n;
+};
+
+/* Outlives its container if need be: the supervisor is reaped whenever it ends. */
+struct reaper {
+        struct container *container; /* NULL: forgotten */
+};
+
+struct container {
+        struct id id;
+        struct runtime *runtime;
+        enum container_phase phase;
+        char name[ID_TEXT_MAX]; /* of folder and cgroup */
+        char *title;            /* web.3 */
+        struct list queue_link; /* queued for a start */
+        struct buf spec;        /* until started */
+        char *hosts;
+        struct cgroup_limits limits;
+        uint64_t caps;
+        bool host_network;
+        char *hostname;
+        int folder_fd, socket, pidfd;
+        pid_t pid;
+        struct loop_fd *watch;
+        struct reaper *reaper;
+        struct container_exit exit;
+        runtime_started_fn *started;
+        void *started_arg;
+        struct list execs;        /* of struct exec_wait */
+        struct loop_timer *retry; /* while something still lives in the cgroup */
+        int retries;
+        struct err failure; /* of a start, told once nothing is left */
+        loop_fn *removed;
+        void *removed_arg;
+        bool is_removing;
+};
+
+struct runtime {
+        struct loop *loop;
+        char *root, *cgroup_name;
+        int root_fd, containers_fd, trash_fd, shim_fd;
+        struct runtime_events events;
+        struct cgroups cgroups;
+        struct map containers;
+        struct list queue; /* waiting for their turn to start */
+        int n_starting, starting_max;
+        struct loop_timer *soon;  /* what must not be called inside a submitting call */
+        struct list failures;     /* of struct failure: starts refused at once */
+        struct list exec_answers; /* of struct exec_wait: refused at once */
+        struct list trash;        /* of struct trash_work */
+        uint64_t trash_count;
+        struct {
+                uint64_t caps;
+                int fd;
+        } programs[PROGRAMS_MAX]; /* seccomp, by capabilities */
+        size_t n_programs;
+        uint32_t cookies;
+        int fail_at;
+        char boot_id[48];
+};
+
+struct failure {
+        struct list link;
+        struct id id;
+        runtime_started_fn *done;
+        void *arg;
+        struct err err;
+};
+
+/* Makes the program fail at its nth step (negative: die there); only its test build does. */
+void runtime_set_fail_at(struct runtime *r, int n);
+
+struct container *container_new(struct runtime *r, struct id id);
+void container_free(struct container *c); /* leaves everything but the memory as it is */
+/* Cleans up what there is of a start, and tells then. */
+void container_fail(struct container *c, const struct err *err);
+void container_ended(struct container *c, const struct container_exit *e);
+int container_open_folder(struct container *c);
+void container_watch(struct container *c, int fd);
+void container_unwatch(struct container *c);
+/* Connects to the supervisor and asks for its pidfd; waits for the answer, but not for long. */
+int container_connect(struct container *c);
+/* Folder and cgroup away, as soon as nothing lives there; then tells whoever waits and frees. */
+void container_discard(struct container *c);
+void queue_advance(struct runtime *r);
+void runtime_soon(struct runtime *r);
+void execs_fail(struct container *c, int status);
+void exec_answered(struct container *c, const struct shim_message *m, const char *text);
+void exec_answers_deliver(struct runtime *r);
+void trash_close(struct runtime *r);
+void trash_sweep(struct runtime *r); /* what an earlier agent left there */
+int exit_read(int folder_fd, struct container_exit *ret);
+/* The end of a process that its parent has reaped; -ENOSYS where the kernel does not tell. */
+int pidfd_exit_status(int pidfd);
+
+int message_put(int fd, const struct shim_message *m, const void *text, const int *fds, int n_fds);
+int message_take(int fd, struct shim_message *m, char *text, size_t cap, int *ret_fd);

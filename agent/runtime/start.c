@@ -1,0 +1,262 @@
+/*
+ * A start: config to spec at once (borrowed strings end with the call), then the queue, as many at
+ * a time as there are processors; then folder, cgroup, supervisor, and its message. What can fail
+ * is told by the callback, after everything has been undone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "agent/runtime/runtime_internal.h"
+
+#define HOST_FILE_MAX (1 << 20)
+
+static void refuse(struct runtime *r, const struct container_config *c, runtime_started_fn *done,
+                   void *arg, const struct err *err)
+{
+        struct failure *f = xnew(struct failure);
+
+        f->id = c->id;
+        f->done = done;
+        f->arg = arg;
+        f->err = *err;
+        if (c->name)
+                err_wrap(&f->err, "task %s", c->name);
+        list_push_back(&r->failures, &f->link);
+        runtime_soon(r);
+}
+
+static int make_sources(const struct container_config *c, struct err *err)
+{
+        for (size_t i = 0; i < c->n_mounts; i++) {
+                const struct container_mount *m = &c->mounts[i];
+
+                if (!m->create_source || m->type == MOUNT_TMPFS || access(m->source, F_OK) == 0)
+                        continue;
+                int r = io_mkdir_all(m->source, 0755);
+                if (r < 0)
+                        return err_set(err, -r, "mount %s: make %s: %s", m->target, m->source,
+                                       err_name(r));
+        }
+        return 0;
+}
+
+static int prepare(struct runtime *r, const struct container_config *c, struct buf *ret_spec,
+                   uint64_t *ret_caps, struct err *err)
+{
+        struct encode_extra x = {
+                .cgroups = &r->cgroups, .boot_id = r->boot_id, .fail_at = r->fail_at};
+        struct id_text name = id_text(c->id);
+
+        _cleanup_free_ char *folder = xasprintf("%s/c/%s", r->root, name.s);
+
+        x.cgroup_name = name.s;
+        x.folder = folder;
+        if (map_get_id(&r->containers, c->id))
+                return err_set(err, EEXIST, "container exists");
+        if (capabilities_resolve(c->cap_add, c->cap_drop, &x.caps, err) < 0)
+                return -err->code;
+        *ret_caps = x.caps;
+        if (spec_encode(c, &x, ret_spec, err) < 0)
+                return -err->code;
+        return make_sources(c, err);
+}
+
+void runtime_start(struct runtime *r, const struct container_config *c, runtime_started_fn *done,
+                   void *arg)
+{
+        _cleanup_buf_ struct buf spec = {0};
+        struct err err = {0};
+        uint64_t caps = 0;
+
+        if (prepare(r, c, &spec, &caps, &err) < 0) {
+                refuse(r, c, done, arg, &err);
+                return;
+        }
+        struct container *n = container_new(r, c->id);
+
+        n->spec = spec;
+        memset(&spec, 0, sizeof(spec));
+        n->caps = caps;
+        n->title = xstrdup(c->name ? c->name : n->name);
+        n->hostname = xstrdup(c->hostname ? c->hostname : "");
+        n->host_network = c->network == CONTAINER_NET_HOST;
+        n->limits = (struct cgroup_limits){c->nano_cpus, c->memory_bytes, c->pids};
+        n->started = done;
+        n->started_arg = arg;
+        list_push_back(&r->queue, &n->queue_link);
+        runtime_soon(r);
+}
+
+static int put_file(struct container *c, const char *name, const void *p, size_t n)
+{
+        _cleanup_close_ int fd = openat(c->folder_fd, name,
+                                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+        return fd < 0 ? -errno : io_write_all(fd, p, n);
+}
+
+/* With the host's network its names hold too; alone there is only oneself. */
+static int put_etc(struct container *c)
+{
+        _cleanup_buf_ struct buf hosts = {0}, resolv = {0}, hostname = {0};
+
+        if (!c->host_network || io_read_file(AT_FDCWD, "/etc/hosts", HOST_FILE_MAX, &hosts) < 0)
+                buf_puts(&hosts, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n");
+        if (!c->host_network && c->hostname[0])
+                buf_printf(&hosts, "127.0.1.1\t%s\n", c->hostname);
+        if (c->host_network)
+                io_read_file(AT_FDCWD, "/etc/resolv.conf", HOST_FILE_MAX, &resolv);
+        buf_printf(&hostname, "%s\n", c->hostname);
+        int r = put_file(c, "hosts", hosts.data, hosts.len);
+        if (r == 0)
+                r = put_file(c, "resolv.conf", resolv.data, resolv.len);
+        return r == 0 ? put_file(c, "hostname", hostname.data, hostname.len) : r;
+}
+
+static int make_folder(struct container *c, struct err *err)
+{
+        int r = mkdirat(c->runtime->containers_fd, c->name, 0700) < 0 ? -errno : 0;
+
+        if (r == 0)
+                r = container_open_folder(c);
+        if (r == 0 &&
+            (mkdirat(c->folder_fd, "upper", 0755) < 0 || mkdirat(c->folder_fd, "work", 0700) < 0))
+                r = -errno;
+        if (r == 0)
+                r = put_etc(c);
+        return r < 0 ? err_set(err, -r, "make container's folder: %s", err_name(r)) : 0;
+}
+
+/* The file stays locked as long as the supervisor has it open. */
+static int open_lock(struct container *c)
+{
+        _cleanup_close_ int fd =
+                openat(c->folder_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+                return -errno;
+        return STEAL_FD(fd);
+}
+
+static int seal_spec(struct container *c)
+{
+        _cleanup_close_ int fd = memfd_create("spec", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        int r = fd < 0 ? -errno : io_write_all(fd, c->spec.data, c->spec.len);
+
+        buf_done(&c->spec);
+        if (r == 0 &&
+            fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+                r = -errno;
+        return r < 0 ? r : STEAL_FD(fd);
+}
+
+/* One of the runtime's; the last place is used anew when there are many. */
+static int open_filter(struct runtime *r, uint64_t caps, struct err *err)
+{
+        for (size_t i = 0; i < r->n_programs; i++)
+                if (r->programs[i].caps == caps)
+                        return r->programs[i].fd;
+        int fd = seccomp_open_program(r->root, caps, err);
+        if (fd < 0)
+                return fd;
+        if (r->n_programs == PROGRAMS_MAX)
+                close(r->programs[--r->n_programs].fd);
+        r->programs[r->n_programs].caps = caps;
+        r->programs[r->n_programs++].fd = fd;
+        return fd;
+}
+
+static void on_shim_exit(void *arg, pid_t pid, int status)
+{
+        struct reaper *e = arg;
+
+        (void)pid, (void)status;
+        if (e->container)
+                e->container->reaper = NULL;
+        free(e);
+}
+
+static int spawn(struct container *c, int *ret_socket)
+{
+        struct runtime *r = c->runtime;
+        char *const argv[] = {(char[]){"/proc/self/fd/4"}, NULL};
+        int pair[2];
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+        int fds[] = {-1, -1, -1, pair[1], r->shim_fd};
+        struct reaper *reaper = xnew(struct reaper);
+        struct loop_spawn s = {.argv = argv,
+                               .fds = fds,
+                               .n_fds = (int)ARRAY_SIZE(fds),
+                               .on_exit = on_shim_exit,
+                               .arg = reaper};
+        pid_t pid = loop_spawn(r->loop, &s);
+
+        close(pair[1]);
+        if (pid < 0) {
+                close(pair[0]);
+                free(reaper);
+                return pid;
+        }
+        reaper->container = c;
+        c->reaper = reaper;
+        fcntl(pair[0], F_SETFL, O_NONBLOCK);
+        *ret_socket = pair[0];
+        return 0;
+}
+
+static int send_start(struct container *c, int fd, int spec, int lock, int filter)
+{
+        struct shim_message m = {.type = SHIM_START};
+        int fds[SHIM_FDS_MAX] = {spec, c->folder_fd, lock, filter};
+        int n = cgroup_open_fds(&c->runtime->cgroups, c->name, fds + SHIM_START_CGROUP2, &m.value,
+                                &m.status);
+        int r = message_put(fd, &m, "", fds, SHIM_START_CGROUP2 + n);
+
+        for (int i = 0; i < n; i++)
+                if (fds[SHIM_START_CGROUP2 + i] >= 0)
+                        close(fds[SHIM_START_CGROUP2 + i]);
+        return r;
+}
+
+static int begin(struct container *c, struct err *err)
+{
+        struct runtime *r = c->runtime;
+        int filter = open_filter(r, c->caps, err), fd = -1;
+
+        if (filter < 0 || make_folder(c, err) < 0 ||
+            cgroup_make(&r->cgroups, c->name, &c->limits, err) < 0)
+                return -err->code;
+        _cleanup_close_ int spec = seal_spec(c);
+        _cleanup_close_ int lock = open_lock(c);
+        int result = MIN(spec, lock);
+
+        if (result >= 0)
+                result = spawn(c, &fd);
+        if (result < 0)
+                return err_set(err, -result, "start supervisor: %s", err_name(result));
+        container_watch(c, fd);
+        result = send_start(c, fd, spec, lock, filter);
+        return result < 0 ? err_set(err, -result, "start supervisor: %s", err_name(result)) : 0;
+}
+
+void queue_advance(struct runtime *r)
+{
+        while (r->n_starting < r->starting_max && !list_is_empty(&r->queue)) {
+                struct container *c =
+                        LIST_ITEM(list_pop_front(&r->queue), struct container, queue_link);
+                struct err err = {0};
+
+                c->phase = PHASE_STARTING;
+                r->n_starting++;
+                if (begin(c, &err) < 0)
+                        container_fail(c, &err);
+        }
+}

@@ -1,0 +1,156 @@
+/*
+ * The mounts a user asked for, and the three files of the container's folder. Sources are picked up
+ * before the tree becomes private, so that propagation can be kept; each target is opened in the
+ * root and used by descriptor.
+ */
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "agent/shim/shim_internal.h"
+#include "agent/shim/sys.h"
+
+#define MS_PRIVATE_BIT (1u << 18)
+#define MS_SLAVE_BIT   (1u << 19)
+
+static int sources[SHIM_MOUNTS_MAX];
+
+static const struct shim_mount *mount_of(uint32_t i)
+{
+        return (const struct shim_mount *)(const void *)((const char *)shim.spec +
+                                                         shim.spec->mounts.offset) +
+               i;
+}
+
+static int open_source(const struct shim_mount *m)
+{
+        const char *source = spec_text(shim.spec, m->source);
+        unsigned flags = OPEN_TREE_CLONE | AT_EMPTY_PATH |
+                         (m->flags & SHIM_MOUNT_NONRECURSIVE ? 0 : AT_RECURSIVE);
+        int fd = open(source, O_PATH | O_CLOEXEC);
+
+        child_check(fd < 0 ? -errno : 0, "mount source", source);
+        if (m->subpath) {
+                const char *sub = spec_text(shim.spec, m->subpath);
+                int below =
+                        sys_openat2(fd, sub, O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+
+                child_check(below, "mount subpath", sub);
+                close(fd);
+                fd = below;
+        }
+        int tree = sys_open_tree(fd, "", flags);
+
+        child_check(tree, "mount source", source);
+        close(fd);
+        return tree;
+}
+
+void binds_open(void)
+{
+        for (uint32_t i = 0; i < shim.spec->mounts.count; i++)
+                if (mount_of(i)->type == SHIM_MOUNT_BIND)
+                        sources[i] = open_source(mount_of(i));
+}
+
+static void set_propagation(int fd, uint32_t propagation, const char *target)
+{
+        struct mount_attr a = {0};
+        bool is_recursive = propagation == SHIM_RPRIVATE || propagation == SHIM_RSLAVE;
+
+        if (propagation == SHIM_PRIVATE || propagation == SHIM_RPRIVATE)
+                a.propagation = MS_PRIVATE_BIT;
+        else if (propagation == SHIM_SLAVE || propagation == SHIM_RSLAVE)
+                a.propagation = MS_SLAVE_BIT;
+        else
+                return;
+        child_check(sys_mount_setattr(fd, is_recursive ? AT_RECURSIVE : 0, &a), "mount", target);
+}
+
+static int make_tmpfs(const struct shim_mount *m)
+{
+        char size[24], mode[24];
+        const char *options[] = {"mode", mode, "size", size, NULL};
+        struct text s = {size, 0, sizeof(size)}, o = {mode, 0, sizeof(mode)};
+
+        text_add_number(&s, (int64_t)m->size);
+        for (int shift = 9; shift >= 0; shift -= 3)
+                text_add_number(&o, (int64_t)(m->mode >> shift & 7));
+        if (m->size == 0)
+                options[2] = NULL;
+        return mount_new("tmpfs", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+                         options);
+}
+
+/* Nothing may be put over proc, sysfs or the cgroups: what the kernel shows there is relied on. */
+static void check_target(int at, const char *target)
+{
+        struct statfs fs;
+
+        child_check(fstatfs(at, &fs) < 0 ? -errno : 0, "mount", target);
+        if (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC ||
+            fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC)
+                child_fail(125, EPERM, "mount over a system folder", target);
+}
+
+static void fill_from_image(int fd, int root, const char *target)
+{
+        int from = root_open(root, target, O_RDONLY | O_DIRECTORY);
+
+        if (from == -ENOENT || from == -ENOTDIR)
+                return;
+        child_check(from, "copy up", target);
+        child_check(copy_up(from, fd, 0), "copy up", target);
+        close(from);
+}
+
+static void attach(int root, const struct shim_mount *m, int fd)
+{
+        const char *target = spec_text(shim.spec, m->target);
+        struct stat st;
+
+        child_check(fd, "mount", target);
+        child_check(fstat(fd, &st) < 0 ? -errno : 0, "mount", target);
+        if (m->flags & SHIM_MOUNT_COPY_UP && S_ISDIR(st.st_mode))
+                fill_from_image(fd, root, target);
+        int at = root_open_make(root, target, S_ISDIR(st.st_mode), 0755);
+
+        child_check(at, "mount", target);
+        check_target(at, target);
+        if (m->type == SHIM_MOUNT_BIND)
+                set_propagation(fd, m->propagation, target);
+        if (m->flags & SHIM_MOUNT_READ_ONLY)
+                child_check(set_read_only(fd, !(m->flags & SHIM_MOUNT_NONRECURSIVE)), "mount",
+                            target);
+        child_check(sys_move_mount(fd, at), "mount", target);
+        close(at);
+        close(fd);
+}
+
+static void attach_own(int root, const char *name, const char *target)
+{
+        int fd = sys_open_tree(shim.folder_fd, name, OPEN_TREE_CLONE);
+        struct mount_attr a = {.propagation = MS_PRIVATE_BIT};
+
+        child_check(fd, "mount", target);
+        child_check(sys_mount_setattr(fd, 0, &a), "mount", target);
+        int at = root_open_make(root, target, false, 0644);
+
+        child_check(at, "mount", target);
+        child_check(sys_move_mount(fd, at), "mount", target);
+        close(at);
+        close(fd);
+}
+
+void binds_attach(int root)
+{
+        attach_own(root, "hosts", "/etc/hosts");
+        attach_own(root, "hostname", "/etc/hostname");
+        attach_own(root, "resolv.conf", "/etc/resolv.conf");
+        for (uint32_t i = 0; i < shim.spec->mounts.count; i++) {
+                const struct shim_mount *m = mount_of(i);
+
+                attach(root, m, m->type == SHIM_MOUNT_BIND ? sources[i] : make_tmpfs(m));
+        }
+}
