@@ -1,5 +1,6 @@
 /* The client's side of net: one DEALER. See net.h. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <zmq.h>
@@ -15,7 +16,7 @@
 #define RECONNECT_MAX_MS 1000
 
 struct net_client {
-        struct net_socket *socket;
+        struct net_socket *socket, *monitor; /* no monitor: NULL */
         struct net_client_config config;
 };
 
@@ -46,6 +47,40 @@ static void on_readable(struct net_socket *s)
         }
 }
 
+static void on_monitor(struct net_socket *s)
+{
+        bool is_broken = false;
+        char frame[NET_ENDPOINT_MAX];
+
+        for (int i = 0; i < READ_BUDGET && zmq_recv(s->zs, frame, sizeof(frame), ZMQ_DONTWAIT) >= 0;
+             i++)
+                is_broken = true;
+        if (!is_broken)
+                return;
+        struct net_client *c = s->owner;
+        /* What came before the line broke is heard before the news that it did. */
+        c->socket->touched = true;
+        on_readable(c->socket);
+        if (s->zs)
+                c->config.on_broken(c->config.arg);
+}
+
+static int open_monitor(struct net *n, struct net_client *c)
+{
+        char endpoint[64];
+
+        snprintf(endpoint, sizeof(endpoint), "inproc://monitor.client.%llu",
+                 (unsigned long long)++n->last_client);
+        c->monitor = net_socket_open(n, ZMQ_PAIR, on_monitor, c);
+        if (zmq_socket_monitor(c->socket->zs, endpoint,
+                               ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                                       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                                       ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) ||
+            zmq_connect(c->monitor->zs, endpoint))
+                return net_error();
+        return 0;
+}
+
 int net_connect(struct net *n, const struct net_client_config *config, struct net_client **ret,
                 struct err *err)
 {
@@ -72,9 +107,10 @@ int net_connect(struct net *n, const struct net_client_config *config, struct ne
         c->config.endpoint = NULL; /* the caller's, not needed any more; keys likewise */
         c->config.keys = NULL;
         c->config.server_key = NULL;
-        if (zmq_connect(c->socket->zs, config->endpoint)) {
+        r = config->on_broken ? open_monitor(n, c) : 0;
+        if (r >= 0 && zmq_connect(c->socket->zs, config->endpoint))
                 r = net_error();
-
+        if (r < 0) {
                 net_client_close(c);
                 return err_set(err, -r, "connect to %s: %s", config->endpoint, zmq_strerror(-r));
         }
@@ -93,6 +129,7 @@ void net_client_close(struct net_client *c)
 {
         if (!c)
                 return;
+        net_socket_close(c->monitor);
         net_socket_close(c->socket);
         free(c);
 }

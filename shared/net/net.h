@@ -73,6 +73,9 @@ struct net_client_config {
         const uint8_t *server_key;   /* NET_KEY_BYTES; NULL for ipc */
         void *arg;
         void (*on_message)(void *arg, const uint8_t *p, size_t n);
+        /* The connection broke, or the server does not take our key; it is tried again. What was
+         * sent may be lost. NULL: not told, and two descriptors saved. */
+        void (*on_broken)(void *arg);
 };
 
 /* Connects in the background and again when the connection breaks. -EINVAL: bad endpoint. */

@@ -34,7 +34,7 @@ struct net {
         struct net_socket *zap; /* NULL until there is a server on tcp */
         struct list sockets;    /* in order of reading: a socket's monitor before the socket */
         struct list servers;
-        uint64_t last_connection, last_server;
+        uint64_t last_connection, last_server, last_client;
         bool is_reading, has_closed;
 };
 

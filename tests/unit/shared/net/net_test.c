@@ -117,7 +117,11 @@ static struct test_client *add_client(struct fixture *f, const char *endpoint,
                                       const struct net_keys *keys, const uint8_t *server_key)
 {
         struct test_client *c = &f->clients[f->n_clients++];
-        struct net_client_config config = {endpoint, keys, server_key, c, on_client_message};
+        struct net_client_config config = {.endpoint = endpoint,
+                                           .keys = keys,
+                                           .server_key = server_key,
+                                           .arg = c,
+                                           .on_message = on_client_message};
 
         c->f = f;
         assert_int_equal(net_connect(f->net, &config, &c->net, NULL), 0);
