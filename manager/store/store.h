@@ -79,6 +79,7 @@ void store_swap_service_spec(struct store *s, struct service *service, bool drop
 /* message is copied; NULL: none. */
 void store_set_update_status(struct store *s, struct service *service, enum update_state state,
                              int64_t started_ms, int64_t completed_ms, const char *message);
+/* Its name is free from now on. */
 void store_set_service_removing(struct store *s, struct service *service);
 void store_remove_service(struct store *s, struct service *service); /* must have no tasks */
 
@@ -131,8 +132,11 @@ size_t store_change_count(struct store *s);
  * list; removed objects are freed. Returns the number of changes. */
 size_t store_take_changes(struct store *s, int64_t wall_ms, struct buf *ret);
 /* Applies a packed Entry without recording or telling: replay at start. -EBADMSG on bytes that are
- * no entry or do not fit the state. */
+ * no entry or do not fit the state; the store is then good for store_free only. */
 int store_apply_entry(struct store *s, const uint8_t *p, size_t n);
+/* While recovering, entries may be older than the rows that were loaded: what they say of objects
+ * whose users are gone in the rows already is passed over. Ends with a sweep of unused specs. */
+void store_set_recovering(struct store *s, bool is_recovering);
 
 /* --- the state tables: rows that are behind the memory -------------------------------------------
  */
@@ -154,6 +158,9 @@ struct row {
 size_t store_flush_rows(struct store *s, size_t max, void (*fn)(void *arg, const struct row *r),
                         void *arg);
 size_t store_unflushed_rows(struct store *s);
+/* Rows are told in rounds: a round covers all that had changed when it began, and its rows refer to
+ * each other rightly wherever it is cut off. True when the next call begins a round. */
+bool store_is_between_rounds(struct store *s);
 /* Loads one row's message at start; specs and nodes before services before tasks. -EBADMSG. */
 int store_load_row(struct store *s, enum row_table table, uint64_t row, const uint8_t *p, size_t n);
 /* A hash of all objects, independent of row numbers and addresses: equal states give equal hashes.

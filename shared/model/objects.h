@@ -19,6 +19,10 @@ struct spec {
         const Swarm__ServiceSpec *msg;
         uint8_t *packed; /* as it came, to be handed on byte for byte */
         size_t packed_len;
+
+        struct id key; /* store: of its index, made of service id and version */
+        uint64_t row;
+        uint8_t dirty;
 };
 
 struct update_status {
@@ -40,6 +44,7 @@ struct service {
 
         struct list tasks; /* task.service_link, in order of creation */
         size_t task_count;
+        size_t running_count;   /* of these: RUNNING and meant to be */
         struct list orch_link;  /* orchestrator: services to look at */
         void *orch;             /* orchestrator: its state of this service */
         struct list sched_link; /* scheduler: groups waiting */
