@@ -9,8 +9,8 @@ static void encode_node(const struct node *node, struct object_msg *ret)
 
         swarm__node__init(m);
         m->id = wire_id(node->id, ret->ids[0]);
-        m->public_key =
-                (ProtobufCBinaryData){sizeof(node->public_key), (uint8_t *)(uintptr_t)node->public_key};
+        m->public_key = (ProtobufCBinaryData){sizeof(node->public_key),
+                                              (uint8_t *)(uintptr_t)node->public_key};
         m->role = node->role;
         m->availability = node->availability;
         m->labels = node->labels->labels;
@@ -78,6 +78,7 @@ static void encode_task(const struct task *task, struct object_msg *ret)
         m->error = task->error;
         m->exit_code = task->exit_code;
         m->failures = task->failures;
+        m->attempts = task->attempts;
         if (task->generic) {
                 m->generic = task->generic->generic;
                 m->n_generic = task->generic->n_generic;

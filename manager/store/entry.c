@@ -249,13 +249,11 @@ static int apply_change(struct store *s, const Swarm__Change *c)
         case SWARM__CHANGE__KIND_PUT_SPEC: return load_spec(s, c->put_spec, 0);
         case SWARM__CHANGE__KIND_PUT_TASK: return load_task(s, c->put_task, 0);
         case SWARM__CHANGE__KIND_PUT_IMAGE: return load_image(s, c->put_image, 0);
-        case SWARM__CHANGE__KIND_DELETE_NODE:
-                return delete_by_id(s, &c->delete_node, delete_node);
+        case SWARM__CHANGE__KIND_DELETE_NODE: return delete_by_id(s, &c->delete_node, delete_node);
         case SWARM__CHANGE__KIND_DELETE_SERVICE:
                 return delete_by_id(s, &c->delete_service, delete_service);
         case SWARM__CHANGE__KIND_DELETE_SPEC: return delete_spec(s, c->delete_spec);
-        case SWARM__CHANGE__KIND_DELETE_TASK:
-                return delete_by_id(s, &c->delete_task, delete_task);
+        case SWARM__CHANGE__KIND_DELETE_TASK: return delete_by_id(s, &c->delete_task, delete_task);
         case SWARM__CHANGE__KIND_DELETE_IMAGE: return delete_image(s, c->delete_image);
         default: return -EBADMSG; /* of a newer version: it cannot be passed over */
         }
@@ -314,7 +312,7 @@ void store_set_recovering(struct store *s, bool is_recovering)
         s->is_recovering = is_recovering;
         if (is_recovering)
                 return;
-        MAP_FOREACH(spec, i, &s->specs)
+        MAP_FOREACH (spec, i, &s->specs)
                 if (spec->refs == 0)
                         vec_push(&unused, spec);
         for (i = 0; i < unused.len; i++) {

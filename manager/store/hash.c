@@ -40,7 +40,7 @@ static uint64_t hash_all(struct store *s, enum row_table kind, const struct map 
         void *object;
         size_t i;
 
-        MAP_FOREACH(object, i, m)
+        MAP_FOREACH (object, i, m)
                 sum += hash_object(s, kind, object, b);
         return sum;
 }
@@ -49,7 +49,8 @@ uint64_t store_hash(struct store *s)
 {
         _cleanup_buf_ struct buf b = {0};
 
-        return hash_object(s, ROW_CLUSTER, &s->cluster, &b) + hash_all(s, ROW_NODES, &s->nodes, &b) +
-               hash_all(s, ROW_SERVICES, &s->services, &b) + hash_all(s, ROW_SPECS, &s->specs, &b) +
-               hash_all(s, ROW_TASKS, &s->tasks, &b) + hash_all(s, ROW_IMAGES, &s->images, &b);
+        return hash_object(s, ROW_CLUSTER, &s->cluster, &b) +
+               hash_all(s, ROW_NODES, &s->nodes, &b) + hash_all(s, ROW_SERVICES, &s->services, &b) +
+               hash_all(s, ROW_SPECS, &s->specs, &b) + hash_all(s, ROW_TASKS, &s->tasks, &b) +
+               hash_all(s, ROW_IMAGES, &s->images, &b);
 }

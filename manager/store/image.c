@@ -11,7 +11,7 @@ static void tell(struct store *s, struct image *image, enum change_kind kind)
 {
         struct store_watch *w;
 
-        LIST_FOREACH(w, &s->watches, link)
+        LIST_FOREACH (w, &s->watches, link)
                 if (w->on_image)
                         w->on_image(w->arg, image, kind);
 }

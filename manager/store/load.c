@@ -50,8 +50,9 @@ int load_cluster(struct store *s, const Swarm__Cluster *msg, uint64_t row)
 
 static bool node_is_valid(const Swarm__Node *msg)
 {
-        return msg->public_key.len == sizeof(((struct node *)0)->public_key) && msg->role <= ROLE_MANAGER &&
-               msg->availability <= AVAILABILITY_DRAIN && msg->state <= NODE_DISCONNECTED;
+        return msg->public_key.len == sizeof(((struct node *)0)->public_key) &&
+               msg->role <= ROLE_MANAGER && msg->availability <= AVAILABILITY_DRAIN &&
+               msg->state <= NODE_DISCONNECTED;
 }
 
 int load_node(struct store *s, const Swarm__Node *msg, uint64_t row)
@@ -172,7 +173,8 @@ static bool task_is_valid(const Swarm__Task *msg)
 {
         return task_state_is_valid(msg->state) && task_state_is_valid(msg->desired) &&
                msg->slot <= UINT32_MAX && msg->failures <= UINT16_MAX &&
-               msg->exit_code >= INT16_MIN && msg->exit_code <= INT16_MAX;
+               msg->attempts <= UINT16_MAX && msg->exit_code >= INT16_MIN &&
+               msg->exit_code <= INT16_MAX;
 }
 
 /* All but ids, references and row. */
@@ -189,6 +191,7 @@ static void set_task(struct store *s, struct task *task, const Swarm__Task *msg)
         task->desired = (uint16_t)msg->desired;
         task->exit_code = (int16_t)msg->exit_code;
         task->failures = (uint16_t)msg->failures;
+        task->attempts = (uint16_t)msg->attempts;
         task->created_ms = msg->created_ms;
         task->state_ms = msg->state_ms;
         task->running_ms = msg->running_ms;

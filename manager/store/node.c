@@ -12,7 +12,7 @@ static void tell(struct store *s, struct node *node, enum change_kind kind)
 {
         struct store_watch *w;
 
-        LIST_FOREACH(w, &s->watches, link)
+        LIST_FOREACH (w, &s->watches, link)
                 if (w->on_node)
                         w->on_node(w->arg, node, kind);
 }

@@ -11,7 +11,7 @@ static void tell(struct store *s, struct service *service, enum change_kind kind
 {
         struct store_watch *w;
 
-        LIST_FOREACH(w, &s->watches, link)
+        LIST_FOREACH (w, &s->watches, link)
                 if (w->on_service)
                         w->on_service(w->arg, service, kind);
 }
@@ -76,6 +76,7 @@ static struct spec *add_spec(struct store *s, struct service *service,
         struct spec *spec = spec_new(s, service->id, ++service->last_spec_version, wire_dup(msg),
                                      xmemdup(packed.data, packed.len), packed.len);
         buf_done(&packed);
+        spec->row = ++s->last_row[ROW_SPECS];
         mark_created(s, ROW_SPECS, spec);
         return spec_ref(spec);
 }

@@ -56,7 +56,7 @@ static void free_all(struct store *s, enum row_table kind, struct map *m)
         void *object;
         size_t i;
 
-        MAP_FOREACH(object, i, m)
+        MAP_FOREACH (object, i, m)
                 object_free(s, kind, object);
         map_done(m);
 }
@@ -90,7 +90,7 @@ void store_free(struct store *s)
         free_all(s, ROW_SPECS, &s->specs);
         free_all(s, ROW_NODES, &s->nodes);
         free_all(s, ROW_IMAGES, &s->images);
-        MAP_FOREACH(n, i, &s->image_names) {
+        MAP_FOREACH (n, i, &s->image_names) {
                 free(n->name);
                 free(n);
         }
@@ -187,7 +187,7 @@ void store_put_cluster(struct store *s, Swarm__Cluster **msg)
 
         cluster_set(s, STEAL_PTR(*msg));
         mark_changed(s, ROW_CLUSTER, &s->cluster);
-        LIST_FOREACH(w, &s->watches, link)
+        LIST_FOREACH (w, &s->watches, link)
                 if (w->on_cluster)
                         w->on_cluster(w->arg, &s->cluster);
 }

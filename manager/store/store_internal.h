@@ -100,7 +100,8 @@ struct spec *spec_ref(struct spec *spec);
 /* The last reference removes it, as a change; NULL is fine. */
 void spec_unref(struct store *s, struct spec *spec);
 
-/* --- objects without recording and telling (load.c and the mutators) ------------------------------
+/* --- objects without recording and telling (load.c and the mutators)
+ * ------------------------------
  */
 void service_link(struct store *s, struct service *service);
 void service_unlink(struct store *s, struct service *service);
@@ -137,7 +138,8 @@ struct object_msg {
 const ProtobufCMessage *object_encode(struct store *s, enum row_table kind, void *object,
                                       struct object_msg *ret);
 
-/* --- load.c: messages into the state. row 0: the next free one ------------------------------------
+/* --- load.c: messages into the state. row 0: the next free one
+ * ------------------------------------
  */
 int load_cluster(struct store *s, const Swarm__Cluster *msg, uint64_t row);
 int load_node(struct store *s, const Swarm__Node *msg, uint64_t row);

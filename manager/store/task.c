@@ -12,7 +12,7 @@ static void tell(struct store *s, struct task *task, enum change_kind kind,
 {
         struct store_watch *w;
 
-        LIST_FOREACH(w, &s->watches, link)
+        LIST_FOREACH (w, &s->watches, link)
                 if (w->on_task)
                         w->on_task(w->arg, task, kind, before);
 }
@@ -87,6 +87,7 @@ struct task *store_add_task(struct store *s, struct service *service, const stru
         task->state = (uint16_t)init->state;
         task->desired = (uint16_t)init->desired;
         task->failures = init->failures;
+        task->attempts = init->attempts;
         task->created_ms = task->state_ms = init->created_ms;
         task->not_before_ms = init->not_before_ms;
         task->message = text_get(s, "created");
