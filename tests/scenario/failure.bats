@@ -53,7 +53,7 @@ all_pids() { for n in n1 n2 n3; do container_pids $n; done | sort; }
 
 @test "a drained node is emptied, an active one is used again" {
         ctl node update --availability drain n2
-        wait_for 15 "n2 empty" [ "$(ctl node ps n2 --filter desired-state=running -q | wc -l)" = 0 ]
+        wait_for 15 "n2 empty" eval '[ "$(ctl node ps n2 --filter desired-state=running -q | wc -l)" = 0 ]'
         wait_for 15 "six elsewhere" service_running web 6
         ctl node update --availability active n2
         ctl service update --quiet --force web
@@ -99,6 +99,6 @@ daemon_kill_only() { kill -KILL "$(daemon_pid "$1")"; }
 
 @test "a task that keeps failing is restarted ever more slowly" {
         ctl service create --detach --quiet --name crash --network none --restart-delay 200ms web:1 /bin/false
-        wait_for 20 "four attempts" [ "$(ctl service ps crash -q | wc -l)" -ge 4 ]
+        wait_for 20 "four attempts" eval '[ "$(ctl service ps crash -q | wc -l)" -ge 4 ]'
         ctl service rm crash
 }

@@ -31,7 +31,7 @@ setup_file() {
         ctl service rm web
         [ -z "$(ctl service ls -q)" ]
         for n in n1 n2 n3; do
-                wait_for 15 "no container folder on $n" [ -z "$(ls "$CLUSTER/$n/agent/runtime/c" 2>/dev/null)" ]
+                wait_for 15 "no container folder on $n" eval '[ -z "$(ls "$CLUSTER/$n/agent/runtime/c" 2>/dev/null)" ]'
         done
         expect_fail 1 "web" ctl service inspect web
 }
