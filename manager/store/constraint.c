@@ -229,11 +229,11 @@ static bool is_value(const struct term *t, const struct node *node, const Swarm_
                 return !strcasecmp(arch_name(wanted), arch_name(d->arch));
         }
         case KEY_NODE_LABEL:
-                return span_is(t->value, label_value(node->labels->labels, node->labels->n_labels,
-                                                     t->label));
+                return span_is(t->value,
+                               label_value(node->labels->labels, node->labels->n_labels, t->label));
         case KEY_ENGINE_LABEL:
-                return span_is(t->value, label_value(d->engine_labels, d->n_engine_labels,
-                                                     t->label));
+                return span_is(t->value,
+                               label_value(d->engine_labels, d->n_engine_labels, t->label));
         }
         return false;
 }

@@ -2,15 +2,11 @@
  * The store under random operations: indexes, watches, counters, change lists, entries applied to a
  * second store, rows flushed to a table that is cut off anywhere and loaded again.
  */
+#include "tests/lib/unit.h"
+
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "manager/store/store.h"
 #include "shared/base/base.h"
@@ -77,7 +73,7 @@ static struct store *load_tables(struct tables *t)
         size_t n = 0, i;
         struct cell *c;
 
-        MAP_FOREACH(c, i, &t->cells)
+        MAP_FOREACH (c, i, &t->cells)
                 sorted[n++] = c;
         qsort(sorted, n, sizeof(*sorted), by_row);
         for (size_t k = 0; k < ARRAY_SIZE(order); k++)
@@ -96,7 +92,7 @@ static void tables_done(struct tables *t)
         struct cell *c;
         size_t i;
 
-        MAP_FOREACH(c, i, &t->cells) {
+        MAP_FOREACH (c, i, &t->cells) {
                 buf_done(&c->bytes);
                 free(c);
         }
@@ -105,10 +101,9 @@ static void tables_done(struct tables *t)
 
 /* --- random operations ---------------------------------------------------------------------------
  */
-static const enum task_state states[] = {TASK_NEW,       TASK_PENDING,  TASK_ASSIGNED,
-                                         TASK_ACCEPTED,  TASK_READY,    TASK_STARTING,
-                                         TASK_RUNNING,   TASK_COMPLETE, TASK_SHUTDOWN,
-                                         TASK_FAILED,    TASK_REJECTED, TASK_ORPHANED};
+static const enum task_state states[] = {
+        TASK_NEW,     TASK_PENDING,  TASK_ASSIGNED, TASK_ACCEPTED, TASK_READY,    TASK_STARTING,
+        TASK_RUNNING, TASK_COMPLETE, TASK_SHUTDOWN, TASK_FAILED,   TASK_REJECTED, TASK_ORPHANED};
 
 static void *pick(struct rng *rng, const struct map *m)
 {
@@ -285,10 +280,10 @@ static void check_counters(struct store *s)
         struct task *task;
         size_t i;
 
-        MAP_FOREACH(service, i, store_services(s)) {
+        MAP_FOREACH (service, i, store_services(s)) {
                 uint64_t running = 0, count = 0;
 
-                LIST_FOREACH(task, &service->tasks, service_link) {
+                LIST_FOREACH (task, &service->tasks, service_link) {
                         running += task->state == TASK_RUNNING && task->desired <= TASK_RUNNING;
                         count++;
                 }
@@ -353,7 +348,7 @@ static void recover(struct tables *t, const struct history *h, size_t covered, s
         struct tables after = {MAP_INIT(struct cell, key, MAP_KEY_U64)};
         struct cell *c;
         size_t i;
-        MAP_FOREACH(c, i, &t->cells) {
+        MAP_FOREACH (c, i, &t->cells) {
                 struct cell *dup = xnew(struct cell);
 
                 *dup = *c;

@@ -1,10 +1,6 @@
 /* Numbers as people write them: what parses, to what, and what is refused. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/lib/unit.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <string.h>
 

@@ -1,14 +1,12 @@
 /* config: good settings from both places, and every kind of bad one. */
+#include "tests/lib/unit.h"
+
 #include "shared/config/config.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "shared/base/io.h"
 #include "shared/base/mem.h"

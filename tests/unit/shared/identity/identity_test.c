@@ -1,17 +1,15 @@
 /* identity: tokens as text, and the key files of a data-dir with all that can be wrong with them.
  */
+#include "tests/lib/unit.h"
+
 #include "shared/identity/identity.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "shared/base/io.h"
 #include "shared/base/mem.h"

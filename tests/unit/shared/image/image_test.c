@@ -1,10 +1,8 @@
 /* image: digests, names of images, and what is read of an image's config. */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
+#include "tests/lib/unit.h"
 
-#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
 
 #include "shared/base/buf.h"
 #include "shared/base/mem.h"

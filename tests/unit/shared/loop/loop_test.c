@@ -1,18 +1,16 @@
 /* loop: timers, descriptors, signals, doorbells, work, children and hooks. */
+#include "tests/lib/unit.h"
+
 #include "shared/loop/loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "shared/base/mem.h"
 #include "shared/base/time.h"

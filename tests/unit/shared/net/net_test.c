@@ -1,18 +1,16 @@
 /* net: echo over ipc and tcp, who may connect, and peers that misbehave. */
+#include "tests/lib/unit.h"
+
 #include "shared/net/net.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "shared/base/io.h"
 #include "shared/base/mem.h"

@@ -1,10 +1,6 @@
 /* Packing, unpacking with a cap, and the keeping of fields that this version does not know. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/lib/unit.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <string.h>
 

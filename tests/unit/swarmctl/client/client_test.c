@@ -1,16 +1,14 @@
 /* client: calls and streams against a manager that is a thread of this program, over ipc. */
+#include "tests/lib/unit.h"
+
 #include "swarmctl/client/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "shared/base/io.h"
 #include "shared/base/mem.h"
