@@ -109,10 +109,15 @@ $(BUILD)/kernel-headers:
 	@ln -sfn /usr/include/linux $@/linux
 	@ln -sfn /usr/include/asm-generic $@/asm-generic
 	@ln -sfn /usr/include/$(MULTIARCH)/asm $@/asm
+MUSL := musl-gcc -static -Os -D_GNU_SOURCE -I. -I$(BUILD) -isystem $(BUILD)/kernel-headers -std=gnu11 \
+  $(WARN) -ffunction-sections -fdata-sections -Wl,--gc-sections -s
 $(BUILD)/swarm-shim: $(SHIM_C) $(wildcard agent/shim/*.h) | $(BUILD)/kernel-headers $(BUILD)/version.h
 	$(call say,LD $@)
-	$(Q)musl-gcc -static -Os -D_GNU_SOURCE -I. -I$(BUILD) -isystem $(BUILD)/kernel-headers -std=gnu11 \
-	  $(WARN) -ffunction-sections -fdata-sections -Wl,--gc-sections -s -o $@ $(SHIM_C)
+	$(Q)$(MUSL) -o $@ $(SHIM_C)
+# The same, with numbered places to fail at.
+$(BUILD)/swarm-shim-test: $(SHIM_C) $(wildcard agent/shim/*.h) | $(BUILD)/kernel-headers $(BUILD)/version.h
+	$(call say,LD $@)
+	$(Q)$(MUSL) -DSHIM_TEST -o $@ $(SHIM_C)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/swarm
@@ -141,7 +146,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBS_ALL)
 
 TEST_PROGRAMS := $(UNITS) $(if $(SIM_C),$(BUILD)/tests/sim-run) $(if $(GOLDEN_C),$(BUILD)/tests/golden-run)
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
-tests: all $(TEST_PROGRAMS)
+tests: all $(BUILD)/swarm-shim-test $(TEST_PROGRAMS)
 
 unit: tests
 	tests/run.sh unit

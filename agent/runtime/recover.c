@@ -106,7 +106,7 @@ static void sweep_cgroup(void *arg, const char *name)
 int runtime_recover(struct runtime *r, runtime_found_fn *fn, void *arg)
 {
         struct recovery x = {r, fn, arg};
-        int fd = fcntl(r->containers_fd, F_DUPFD_CLOEXEC, 3);
+        int fd = openat(r->containers_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir = fd < 0 ? NULL : fdopendir(fd);
         struct dirent *e;
         struct id id;

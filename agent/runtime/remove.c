@@ -82,7 +82,7 @@ void trash_close(struct runtime *r)
 
 void trash_sweep(struct runtime *r)
 {
-        int fd = fcntl(r->trash_fd, F_DUPFD_CLOEXEC, 3);
+        int fd = openat(r->trash_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir = fd < 0 ? NULL : fdopendir(fd);
         struct dirent *e;
 

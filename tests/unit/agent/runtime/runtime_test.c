@@ -1,18 +1,31 @@
-/* Real containers: ends, errors, isolation. */
-#include <cmocka.h>
-#include <errno.h>
+/* Real containers: ends, errors, what a program finds inside, limits. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "shared/base/base.h"
 #include "tests/lib/container_rig.h"
 
 static struct rig rig;
+
+/* Runs a script and wants this output, with status 0. */
+static void assert_prints(const char *script, const char *output)
+{
+        int status = rig_run(&rig, script);
+
+        assert_string_equal(rig_output, output);
+        assert_int_equal(status, 0);
+}
 
 static void test_exit_codes(void **state)
 {
@@ -20,7 +33,318 @@ static void test_exit_codes(void **state)
         assert_int_equal(rig_run(&rig, "exit 0"), 0);
         assert_int_equal(rig_run(&rig, "exit 1"), 1);
         assert_int_equal(rig_run(&rig, "exit 255"), 255);
-        assert_int_equal(rig_run(&rig, "kill -TERM $$; sleep 1; exit 7"), 7);
+        assert_int_equal(rig_run(&rig, "sleep 9 & kill -SEGV $!; wait $!"), 139);
+        assert_false(rig.exit.is_oom);
+        assert_true(rig.exit.time_ms > 1600000000000);
+}
+
+static void assert_fails(const struct container_config *c, int err, const char *text)
+{
+        assert_int_equal(rig_start(&rig, c), -err);
+        assert_string_equal(rig.err.text, text);
+}
+
+static void test_bad_programs(void **state)
+{
+        char *missing[] = {"/bin/foo", NULL}, *unknown[] = {"nope", NULL};
+        char *plain[] = {"/etc/noexec", NULL}, *folder[] = {"/tmp", NULL}, *none[] = {NULL};
+        struct container_config c = rig_config(&rig, missing);
+
+        (void)state;
+        assert_fails(&c, ENOENT, "task web.1: exec /bin/foo: no such file or directory");
+        c.init = true;
+        assert_fails(&c, ENOENT, "task web.1: exec /bin/foo: no such file or directory");
+        c = rig_config(&rig, unknown);
+        assert_fails(&c, ENOENT, "task web.1: exec nope: no such file or directory");
+        c = rig_config(&rig, plain);
+        assert_fails(&c, EACCES, "task web.1: exec /etc/noexec: permission denied");
+        c = rig_config(&rig, folder);
+        assert_fails(&c, EACCES, "task web.1: exec /tmp: permission denied");
+        c = rig_config(&rig, none);
+        assert_fails(&c, EINVAL, "task web.1: no command is given");
+}
+
+static void test_signals(void **state)
+{
+        char *const sleep_argv[] = {"sh", "-c", "trap 'exit 9' TERM; sleep 100 & wait", NULL};
+        struct container_config c = rig_config(&rig, sleep_argv);
+
+        (void)state;
+        assert_int_equal(rig_start(&rig, &c), 0);
+        while (runtime_signal(rig.runtime, c.id, 0) == 0 && !rig.is_exited) {
+                /* Sent until the shell has set its trap: before, process 1 ignores it. */
+                struct timespec pause = {.tv_nsec = 1000000};
+
+                runtime_signal(rig.runtime, c.id, SIGTERM);
+                nanosleep(&pause, NULL);
+        }
+        rig_wait_exit(&rig);
+        assert_int_equal(rig.exit.status, 9);
+        assert_int_equal(runtime_signal(rig.runtime, c.id, SIGTERM), -ESRCH);
+        rig_remove(&rig, c.id);
+        c = rig_config(&rig, sleep_argv);
+        assert_int_equal(rig_start(&rig, &c), 0);
+        assert_int_equal(runtime_kill(rig.runtime, c.id), 0);
+        rig_wait_exit(&rig);
+        assert_int_equal(rig.exit.status, 137);
+        rig_remove(&rig, c.id);
+}
+
+static void test_init_hands_on_signals(void **state)
+{
+        char *const argv[] = {"sleep", "100", NULL};
+        struct container_config c = rig_config(&rig, argv);
+
+        (void)state;
+        c.init = true;
+        assert_int_equal(rig_start(&rig, &c), 0);
+        assert_int_equal(runtime_signal(rig.runtime, c.id, SIGTERM), 0);
+        rig_wait_exit(&rig);
+        assert_int_equal(rig.exit.status, 143);
+        rig_remove(&rig, c.id);
+}
+
+static void test_privileges(void **state)
+{
+        static const char *const root_caps =
+                "CapInh:\t0000000000000000\nCapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\n"
+                "CapBnd:\t00000000a80425fb\nCapAmb:\t0000000000000000\n";
+        char *argv[] = {"grep", "Cap", "/proc/self/status", NULL};
+        struct container_config c = rig_config(&rig, argv);
+
+        (void)state;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, root_caps);
+        c = rig_config(&rig, argv);
+        c.user = "web";
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n"
+                                        "CapEff:\t0000000000000000\nCapBnd:\t00000000a80425fb\n"
+                                        "CapAmb:\t0000000000000000\n");
+        char *drop[] = {"ALL", NULL}, *add[] = {"NET_ADMIN", NULL};
+        c = rig_config(&rig, argv);
+        c.cap_drop = drop;
+        c.cap_add = add;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_non_null(strstr(rig_output, "CapEff:\t0000000000001000\n"));
+        assert_prints("grep -E 'NoNewPrivs|Seccomp:' /proc/self/status",
+                      "NoNewPrivs:\t1\nSeccomp:\t2\n");
+        assert_int_equal(rig_run(&rig, "mount -t tmpfs x /tmp"), 1);
+        assert_int_equal(rig_run(&rig, "unshare -U true"), 1);
+}
+
+static void test_users(void **state)
+{
+        static const struct {
+                const char *user, *out;
+        } cases[] = {{NULL, "0 0 0 1004 /root\n"},
+                     {"web", "1001 1002 1002 1003 1004 /home/web\n"},
+                     {"1001", "1001 1002 1002 1003 1004 /home/web\n"},
+                     {"web:lone", "1001 1005 1005 /home/web\n"},
+                     {"77", "77 0 0 /\n"},
+                     {"77:88", "77 88 88 /\n"}};
+        char *argv[] = {"sh", "-c", "echo $(id -u) $(id -g) $(id -G) $HOME", NULL};
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct container_config c = rig_config(&rig, argv);
+
+                c.user = cases[i].user;
+                assert_int_equal(rig_run_config(&rig, &c), 0);
+                assert_string_equal(rig_output, cases[i].out);
+        }
+        struct container_config c = rig_config(&rig, argv);
+
+        c.user = "nobody-here";
+        assert_fails(&c, ENOENT, "task web.1: user nobody-here: no such file or directory");
+        c.user = "2147483648";
+        assert_fails(&c, ERANGE, "task web.1: user 2147483648: numerical result out of range");
+        c.user = "web";
+        c.groups = (char *[]){"lone", "4242", NULL};
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "1001 1002 1002 1003 1004 1005 4242 /home/web\n");
+}
+
+static void test_environment(void **state)
+{
+        char *argv[] = {"sh", "-c", "echo $A $PATH; hostname; cat /etc/hostname; pwd", NULL};
+        char *env[] = {"A=b c", NULL};
+        struct container_config c = rig_config(&rig, argv);
+
+        (void)state;
+        c.env = env;
+        c.workdir = "/made/for/it";
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "b c /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
+                                        "/sbin:/bin\nbox\nbox\n/made/for/it\n");
+        assert_prints("echo $$", "1\n");
+        assert_prints("cat /proc/net/dev | grep -c :", "1\n");
+        assert_prints("ls /proc/self/fd | tr '\\n' ' '; echo", "0 1 2 3 \n");
+        assert_prints("ls /proc/1/fd | wc -l", "3\n");
+        assert_prints("ls /dev | tr '\\n' ' '; echo",
+                      "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty "
+                      "urandom zero \n");
+        assert_prints("readlink /proc/self/fd/0", "/dev/null\n");
+}
+
+static void test_masks(void **state)
+{
+        (void)state;
+        assert_prints("stat -c %t:%T /proc/keys /proc/timer_list", "1:3\n1:3\n");
+        assert_prints("ls /sys/firmware | wc -l", "0\n");
+        assert_int_equal(rig_run(&rig, "echo x > /proc/sys/kernel/hostname"), 1);
+        assert_int_equal(rig_run(&rig, "echo x > /proc/sysrq-trigger"), 1);
+        assert_int_equal(rig_run(&rig, "mkdir /sys/fs/cgroup/memory/x"), 1);
+        assert_int_equal(rig_run(&rig, "echo 1 > /sys/fs/cgroup/memory/tasks"), 1);
+        assert_prints("mknod /tmp/d b 254 0 && { head -c 1 /tmp/d 2>/dev/null || echo denied; }",
+                      "denied\n");
+        assert_prints("head -c 3 /dev/zero | wc -c; echo x > /dev/null && echo ok", "3\nok\n");
+}
+
+static void test_read_only(void **state)
+{
+        char *argv[] = {"sh", "-c",
+                        "touch /x 2>/dev/null || touch /data/x 2>/dev/null || "
+                        "touch /dev/shm/x && echo ro",
+                        NULL};
+        struct container_config c = rig_config(&rig, argv);
+
+        (void)state;
+        c.read_only = true;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "ro\n");
+        assert_prints("touch /x && echo rw", "rw\n");
+        _cleanup_free_ char *leaked = xasprintf("%s/x", rig.rootfs);
+        assert_int_not_equal(access(leaked, F_OK), 0);
+}
+
+static void test_limits(void **state)
+{
+        char *argv[] = {"sh", "-c",
+                        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes "
+                        "/sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/pids/pids.max; "
+                        "ulimit -n",
+                        NULL};
+        struct container_config c = rig_config(&rig, argv);
+        struct container_ulimit u = {"nofile", 123, 456};
+
+        (void)state;
+        if (access("/sys/fs/cgroup/memory", F_OK) < 0)
+                argv[2] = (char[]){"echo 33554432; echo 50000; echo 17; ulimit -n"};
+        c.memory_bytes = 32 << 20;
+        c.nano_cpus = NANO_PER_CPU / 2;
+        c.pids = 17;
+        c.ulimits = &u;
+        c.n_ulimits = 1;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "33554432\n50000\n17\n123\n");
+}
+
+static void test_out_of_memory(void **state)
+{
+        char *argv[] = {"sh", "-c", "x=a; while true; do x=$x$x$x; done", NULL};
+        struct container_config c = rig_config(&rig, argv);
+
+        (void)state;
+        c.memory_bytes = 8 << 20;
+        assert_int_equal(rig_run_config(&rig, &c), 137);
+        assert_true(rig.exit.is_oom);
+}
+
+static void test_pids(void **state)
+{
+        char *argv[] = {"sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 5 & done; exit 0", NULL};
+        struct container_config c = rig_config(&rig, argv);
+
+        (void)state;
+        c.pids = 4;
+        assert_int_not_equal(rig_run_config(&rig, &c), 0);
+}
+
+static void test_mounts(void **state)
+{
+        _cleanup_free_ char *host = xasprintf("%s/host", rig.folder);
+        _cleanup_free_ char *volume = xasprintf("%s/volume", rig.folder);
+        _cleanup_free_ char *file = xasprintf("%s/host/f", rig.folder);
+        struct container_mount m[] = {
+                {.type = MOUNT_BIND, .source = host, .target = "/a/b", .create_source = true},
+                {.type = MOUNT_BIND, .source = host, .target = "/ro", .read_only = true},
+                {.type = MOUNT_VOLUME,
+                 .source = volume,
+                 .target = "/data",
+                 .copy_up = true,
+                 .create_source = true},
+                {.type = MOUNT_TMPFS, .target = "/t", .tmpfs_size = 1 << 20, .tmpfs_mode = 0700},
+                {.type = MOUNT_BIND, .source = volume, .target = "/s", .subpath = "seed"}};
+        char *argv[] = {"sh", "-c",
+                        "echo hi > /a/b/f; cat /ro/f; touch /ro/g 2>/dev/null || echo no; "
+                        "cat /data/seed; stat -c %a /t; dd if=/dev/zero of=/t/x bs=64k count=32 "
+                        "2>/dev/null || echo full",
+                        NULL};
+        struct container_config c = rig_config(&rig, argv);
+
+        (void)state;
+        c.mounts = m;
+        c.n_mounts = 4;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "hi\nno\nfrom the image\n700\nfull\n");
+        assert_int_equal(access(file, F_OK), 0);
+        c = rig_config(&rig, (char *[]){"cat", "/s", NULL});
+        c.mounts = m + 4;
+        c.n_mounts = 1;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "from the image\n");
+        m[4].subpath = "../host";
+        assert_fails(&c, EXDEV, "task web.1: mount subpath ../host: invalid cross-device link");
+        m[4] = (struct container_mount){.source = "/nowhere", .target = "/x", .type = MOUNT_BIND};
+        assert_fails(&c, ENOENT, "task web.1: mount source /nowhere: no such file or directory");
+        m[4] = (struct container_mount){.target = "/proc/self/attr", .type = MOUNT_TMPFS};
+        assert_int_equal(rig_start(&rig, &c), -EPERM);
+}
+
+static void test_sysctls(void **state)
+{
+        struct container_sysctl s[] = {{"net.core.somaxconn", "77"}, {"kernel.msgmax", "9999"}};
+        char *argv[] = {"cat", "/proc/sys/net/core/somaxconn", "/proc/sys/kernel/msgmax", NULL};
+        struct container_config c = rig_config(&rig, argv);
+
+        (void)state;
+        c.sysctls = s;
+        c.n_sysctls = 2;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "77\n9999\n");
+        s[0].key = "kernel.panic";
+        assert_int_equal(rig_start(&rig, &c), -EINVAL);
+        s[0].key = "net/../kernel/panic";
+        assert_int_equal(rig_start(&rig, &c), -EINVAL);
+}
+
+static void test_tty(void **state)
+{
+        char *argv[] = {"sh", "-c", "tty; stat -c %t /dev/console; test -t 1 && echo yes", NULL};
+        struct container_config c = rig_config(&rig, argv);
+
+        (void)state;
+        c.tty = true;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "/dev/pts/0\r\n88\r\nyes\r\n");
+}
+
+static void test_host_network(void **state)
+{
+        char *argv[] = {"readlink", "/proc/self/ns/net", NULL};
+        struct container_config c = rig_config(&rig, argv);
+        char own[64] = "", want[66];
+
+        (void)state;
+        assert_true(readlink("/proc/self/ns/net", own, sizeof(own) - 1) > 0);
+        snprintf(want, sizeof(want), "%s\n", own);
+        c.network = CONTAINER_NET_HOST;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, want);
+        c = rig_config(&rig, argv);
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_not_equal(rig_output, want);
 }
 
 static int set_up(void **state)
@@ -39,7 +363,14 @@ static int tear_down(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_exit_codes),
+                cmocka_unit_test(test_exit_codes),    cmocka_unit_test(test_bad_programs),
+                cmocka_unit_test(test_signals),       cmocka_unit_test(test_init_hands_on_signals),
+                cmocka_unit_test(test_privileges),    cmocka_unit_test(test_users),
+                cmocka_unit_test(test_environment),   cmocka_unit_test(test_masks),
+                cmocka_unit_test(test_read_only),     cmocka_unit_test(test_limits),
+                cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_pids),
+                cmocka_unit_test(test_mounts),        cmocka_unit_test(test_sysctls),
+                cmocka_unit_test(test_tty),           cmocka_unit_test(test_host_network),
         };
 
         return cmocka_run_group_tests(tests, set_up, tear_down);

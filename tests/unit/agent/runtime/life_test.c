@@ -1,0 +1,478 @@
+/* The life of containers beyond one run: logs, execs, loss of agent and supervisor, failures at
+ * every step, images that mean ill. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "agent/runtime/runtime_internal.h"
+#include "tests/lib/container_rig.h"
+
+static struct rig rig;
+
+static struct container_config config_of(char **argv, const char *script)
+{
+        argv[0] = (char *)(uintptr_t) "sh";
+        argv[1] = (char *)(uintptr_t) "-c";
+        argv[2] = (char *)(uintptr_t)script;
+        argv[3] = NULL;
+        return rig_config(&rig, argv);
+}
+
+static void start(const struct container_config *c)
+{
+        assert_int_equal(rig_start(&rig, c), 0);
+}
+
+static void test_long_lines_are_split(void **state)
+{
+        char *argv[4];
+        struct container_config c =
+                config_of(argv, "head -c 40000 /dev/zero | tr '\\0' x; echo; echo -n end");
+        _cleanup_buf_ struct buf b = {0};
+
+        (void)state;
+        start(&c);
+        rig_wait_exit(&rig);
+        _cleanup_free_ char *path = runtime_log_path(rig.runtime, c.id, 0);
+        assert_int_equal(io_read_file(AT_FDCWD, path, 1 << 20, &b), 0);
+        size_t total = 0, partial = 0, lines = 0;
+
+        for (char *line = (char *)b.data, *end; (end = strchr(line, '\n')); line = end + 1) {
+                char *text = strchr(line, ' ');
+
+                assert_in_range(end - text - 5, 0, SHIM_LOG_LINE_MAX);
+                total += (size_t)(end - text - 5);
+                partial += text[3] == 'P';
+                lines++;
+        }
+        assert_int_equal(total, 40003);
+        assert_int_equal(partial, 2);
+        assert_int_equal(lines, 4);
+        rig_remove(&rig, c.id);
+}
+
+/* Numbered lines, more than the files hold: what is left is whole, in order, and the end. */
+static void test_rotation_of_a_flood(void **state)
+{
+        char *argv[4];
+        struct container_config c = config_of(argv, "seq 1 60000");
+        unsigned long long want = 0;
+        int files = 0;
+
+        (void)state;
+        c.log_max_bytes = 256 << 10;
+        c.log_max_files = 3;
+        start(&c);
+        rig_wait_exit(&rig);
+        assert_int_equal(rig.exit.status, 0);
+        for (int i = 3; i >= 0; i--) {
+                _cleanup_free_ char *path = runtime_log_path(rig.runtime, c.id, i);
+                _cleanup_buf_ struct buf b = {0};
+
+                if (io_read_file(AT_FDCWD, path, 1 << 20, &b) < 0)
+                        continue;
+                files++;
+                assert_true(b.len <= 256 << 10);
+                for (char *line = (char *)b.data, *end; (end = strchr(line, '\n'));
+                     line = end + 1) {
+                        unsigned long long us, n;
+
+                        assert_int_equal(sscanf(line, "%llu o F %llu", &us, &n), 2);
+                        assert_true(want == 0 || n == want);
+                        want = n + 1;
+                }
+        }
+        assert_int_equal(files, 3);
+        assert_int_equal(want, 60001);
+        rig_remove(&rig, c.id);
+}
+
+static void on_answer(void *arg, int status, const char *output, size_t n)
+{
+        struct rig *r = arg;
+
+        r->exec_status = status;
+        snprintf(r->exec_output, sizeof(r->exec_output), "%.*s", (int)n, output);
+        r->is_answered = true;
+}
+
+static int exec(struct id id, const char *script, int64_t timeout_ms)
+{
+        char *const argv[] = {"sh", "-c", (char *)(uintptr_t)script, NULL};
+
+        rig.is_answered = false;
+        runtime_exec(rig.runtime, id, argv, timeout_ms, on_answer, &rig);
+        assert_false(rig.is_answered);
+        rig_wait(&rig, &rig.is_answered);
+        return rig.exec_status;
+}
+
+static void test_exec(void **state)
+{
+        char *argv[4];
+        struct container_config c = config_of(argv, "sleep 1000");
+        int64_t before;
+
+        (void)state;
+        c.user = "web";
+        c.env = (char *[]){"A=1", NULL};
+        c.workdir = "/tmp";
+        start(&c);
+        assert_int_equal(exec(c.id, "echo $A $(id -u) $(pwd) $HOME; exit 3", 5000), 3);
+        assert_string_equal(rig.exec_output, "1 1001 /tmp /home/web\n");
+        assert_int_equal(exec(c.id, "grep -E 'Cap|Seccomp:|NoNew' /proc/self/status", 5000), 0);
+        assert_string_equal(rig.exec_output,
+                            "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n"
+                            "CapEff:\t0000000000000000\nCapBnd:\t00000000a80425fb\n"
+                            "CapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n");
+        assert_int_equal(exec(c.id, "ls /proc/self/fd | tr '\\n' ' '", 5000), 0);
+        assert_string_equal(rig.exec_output, "0 1 2 3 ");
+        assert_int_equal(
+                exec(c.id, "test \"$(cat /proc/self/cgroup)\" = \"$(cat /proc/1/cgroup)\"", 5000),
+                0);
+        before = time_mono_us();
+        assert_int_equal(exec(c.id, "sleep 100", 200), -ETIME);
+        assert_in_range(time_mono_us() - before, 190000, 5000000);
+        assert_int_equal(exec(c.id, "yes | head -c 1000000", 5000), 0);
+        assert_int_equal(strlen(rig.exec_output), SHIM_EXEC_OUTPUT);
+        rig.is_answered = false;
+        runtime_exec(rig.runtime, c.id, (char *[]){"nope", NULL}, 1000, on_answer, &rig);
+        rig_wait(&rig, &rig.is_answered);
+        assert_int_equal(rig.exec_status, 127);
+        assert_string_equal(rig.exec_output, "exec nope: No such file or directory");
+        runtime_kill(rig.runtime, c.id);
+        rig_wait_exit(&rig);
+        assert_int_equal(exec(c.id, "true", 100), -ESRCH);
+        rig_remove(&rig, c.id);
+}
+
+struct found {
+        int n_running, n_ended;
+        struct id id;
+        struct container_exit exit;
+};
+
+static void on_found(void *arg, struct id id, bool is_running, pid_t pid,
+                     const struct container_exit *e)
+{
+        struct found *f = arg;
+
+        f->id = id;
+        if (is_running) {
+                f->n_running++;
+                assert_true(pid > 0);
+        } else {
+                f->n_ended++;
+                f->exit = *e;
+        }
+}
+
+/* An agent that starts a container and dies at once, in a process of its own. */
+static void start_and_die(const struct container_config *c)
+{
+        rig_close_runtime(&rig);
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                rig_open_runtime(&rig);
+                int r = rig_start(&rig, c);
+
+                _exit(r == 0 ? 0 : 1);
+        }
+        int status;
+
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+}
+
+static void test_agent_dies(void **state)
+{
+        char *argv[4];
+        struct container_config c = config_of(argv, "while test ! -e /go; do sleep 0.01; done; "
+                                                    "echo bye; exit 42");
+        struct found f = {0};
+
+        (void)state;
+        start_and_die(&c);
+        rig_open_runtime(&rig);
+        rig.is_exited = false;
+        assert_int_equal(runtime_recover(rig.runtime, on_found, &f), 0);
+        assert_int_equal(f.n_running, 1);
+        assert_int_equal(f.n_ended, 0);
+        assert_true(id_is_equal(f.id, c.id));
+        assert_int_equal(exec(c.id, "touch /go", 5000), 0);
+        rig_wait_exit(&rig);
+        assert_int_equal(rig.exit.status, 42);
+        rig_read_log(&rig, c.id);
+        assert_string_equal(rig_output, "bye\n");
+        rig_remove(&rig, c.id);
+}
+
+/* It also ends while there is no agent at all. */
+static void test_ends_without_agent(void **state)
+{
+        char *argv[4];
+        struct container_config c = config_of(argv, "sleep 0.1; exit 43");
+        _cleanup_free_ char *path = xasprintf("%s/c/%s/exit", rig.run, "x");
+        struct found f = {0};
+        struct timespec pause = {.tv_nsec = 5000000};
+
+        (void)state;
+        start_and_die(&c);
+        free(path);
+        path = xasprintf("%s/c/%s/exit", rig.run, ID_S(c.id));
+        for (int i = 0; i < 2000 && access(path, F_OK) < 0; i++)
+                nanosleep(&pause, NULL);
+        rig_open_runtime(&rig);
+        assert_int_equal(runtime_recover(rig.runtime, on_found, &f), 0);
+        assert_int_equal(f.n_running, 0);
+        assert_int_equal(f.n_ended, 1);
+        assert_int_equal(f.exit.status, 43);
+        assert_null(f.exit.reason);
+        rig_remove(&rig, c.id);
+}
+
+static pid_t parent_of(pid_t pid)
+{
+        char path[64];
+        _cleanup_buf_ struct buf b = {0};
+        int parent = 0;
+
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+        assert_int_equal(io_read_file(AT_FDCWD, path, 4096, &b), 0);
+        assert_int_equal(sscanf(strrchr(buf_str(&b), ')'), ") %*c %d", &parent), 1);
+        return parent;
+}
+
+static void test_supervisor_is_killed(void **state)
+{
+        char *argv[4];
+        struct container_config c = config_of(argv, "sleep 1000");
+
+        (void)state;
+        start(&c);
+        assert_int_equal(kill(parent_of(rig.pid), SIGKILL), 0);
+        rig_wait_exit(&rig);
+        assert_int_equal(rig.exit.status, -1);
+        assert_string_equal(rig.exit.reason, "supervisor was lost");
+        rig_remove(&rig, c.id);
+}
+
+static void test_supervisor_dies_without_agent(void **state)
+{
+        char *argv[4];
+        struct container_config c = config_of(argv, "sleep 1000");
+        struct found f = {0};
+
+        (void)state;
+        start_and_die(&c);
+        rig_open_runtime(&rig);
+        assert_int_equal(runtime_recover(rig.runtime, on_found, &f), 0);
+        struct container *k = map_get_id(&rig.runtime->containers, c.id);
+
+        assert_int_equal(kill(parent_of(k->pid), SIGKILL), 0);
+        rig_close_runtime(&rig);
+        memset(&f, 0, sizeof(f));
+        rig_open_runtime(&rig);
+        assert_int_equal(runtime_recover(rig.runtime, on_found, &f), 0);
+        assert_int_equal(f.n_ended, 1);
+        assert_int_equal(f.exit.status, -1);
+        assert_string_equal(f.exit.reason, "supervisor was lost");
+        rig_remove(&rig, c.id);
+}
+
+static void test_host_was_restarted(void **state)
+{
+        char *argv[4];
+        struct container_config c = config_of(argv, "exit 0");
+        struct found f = {0};
+
+        (void)state;
+        start(&c);
+        rig_wait_exit(&rig);
+        struct container *k = map_get_id(&rig.runtime->containers, c.id);
+        static const char old[] = "1 00000000-0000-0000-0000-000000000000 1 1\n";
+
+        unlinkat(k->folder_fd, "exit", 0);
+        assert_int_equal(io_write_file_atomic(k->folder_fd, "state", old, sizeof(old) - 1, 0600),
+                         0);
+        rig_close_runtime(&rig);
+        rig_open_runtime(&rig);
+        assert_int_equal(runtime_recover(rig.runtime, on_found, &f), 0);
+        assert_int_equal(f.n_ended, 1);
+        assert_string_equal(f.exit.reason, "host was restarted");
+        rig_remove(&rig, c.id);
+}
+
+/* A folder without state is a start that never came to its end: gone, and nobody hears of it. */
+static void test_unfinished_start(void **state)
+{
+        struct id id = {.hi = 5, .lo = 6};
+        _cleanup_free_ char *path = xasprintf("%s/c/%s/upper", rig.run, ID_S(id));
+        struct found f = {0};
+        struct timespec pause = {.tv_nsec = 1000000};
+
+        (void)state;
+        assert_int_equal(io_mkdir_all(path, 0700), 0);
+        assert_int_equal(runtime_recover(rig.runtime, on_found, &f), 0);
+        for (int i = 0; i < 1000 && access(path, F_OK) == 0; i++)
+                nanosleep(&pause, NULL);
+        assert_int_not_equal(access(path, F_OK), 0);
+        assert_int_equal(f.n_ended + f.n_running, 0);
+}
+
+/* Fails at the first, second, third ... step until a start works: each failure leaves nothing,
+ * which the closing of the rig checks as well. sign -1: the process dies there. */
+static int fail_everywhere(int sign)
+{
+        _cleanup_free_ char *folders = xasprintf("%s/c", rig.run);
+        char *argv[4];
+        int n = 1;
+
+        for (; n < 100; n++) {
+                struct container_config c = config_of(argv, "exit 0");
+
+                runtime_set_fail_at(rig.runtime, sign * n);
+                int r = rig_start(&rig, &c);
+
+                if (r == 0) {
+                        rig_wait_exit(&rig);
+                        rig_remove(&rig, c.id);
+                        break;
+                }
+                assert_string_equal(rig.err.text,
+                                    sign > 0 ? "task web.1: injected failure : input/output error"
+                                             : "task web.1: first process was killed while being "
+                                               "set up: operation canceled");
+                struct stat st;
+
+                assert_int_equal(stat(folders, &st), 0);
+                assert_int_equal(st.st_nlink, 2);
+        }
+        runtime_set_fail_at(rig.runtime, 0);
+        return n - 1;
+}
+
+static void test_failure_at_every_step(void **state)
+{
+        const char *build = getenv("BUILD") ? getenv("BUILD") : "build";
+        _cleanup_free_ char *product = STEAL_PTR(rig.shim);
+
+        (void)state;
+        rig.shim = xasprintf("%s/swarm-shim-test", build);
+        rig_close_runtime(&rig);
+        rig_open_runtime(&rig);
+        int steps = fail_everywhere(1);
+
+        assert_true(steps >= 10);
+        assert_int_equal(fail_everywhere(-1), steps);
+        rig_close_runtime(&rig);
+        free(rig.shim);
+        rig.shim = STEAL_PTR(product);
+        rig_open_runtime(&rig);
+}
+
+/* A second layer with one link in it, put over the good one. */
+static int run_with_link(const char *name, const char *to, const char *script)
+{
+        _cleanup_free_ char *layer = xasprintf("%s/evil", rig.folder);
+        _cleanup_free_ char *link = xasprintf("%s/%s", layer, name);
+        _cleanup_free_ char *parent = xstrndup(link, (size_t)(strrchr(link, '/') - link));
+        char *argv[4];
+        struct container_config c = config_of(argv, script);
+        char *layers[] = {rig.rootfs, layer, NULL};
+
+        assert_int_equal(io_mkdir_all(parent, 0755), 0);
+        assert_int_equal(symlink(to, link), 0);
+        c.layers = layers;
+        int r = rig_run_config(&rig, &c);
+
+        assert_int_equal(io_remove_tree(AT_FDCWD, layer), 0);
+        return r;
+}
+
+static void test_evil_links(void **state)
+{
+        static const char *const etc[] = {"etc/hosts", "etc/hostname", "etc/resolv.conf"};
+        _cleanup_free_ char *canary = xasprintf("%s/canary", rig.folder);
+
+        (void)state;
+        assert_int_equal(run_with_link("proc", "/tmp", "exit 0"), -ENOTDIR);
+        assert_string_equal(rig.err.text, "task web.1: unsafe image /proc: not a directory");
+        assert_int_equal(run_with_link("sys", "/tmp", "exit 0"), -ENOTDIR);
+        assert_int_equal(run_with_link("dev", "/tmp", "exit 0"), -ENOTDIR);
+        assert_int_equal(run_with_link("dev/null", "/proc/sys/kernel/core_pattern",
+                                       "test -c /dev/null && test ! -L /dev/null"),
+                         0);
+        for (size_t i = 0; i < ARRAY_SIZE(etc); i++) {
+                run_with_link(etc[i], canary, "exit 0");
+                assert_int_not_equal(access(canary, F_OK), 0);
+        }
+        /* Passwords from a file that would never end. */
+        run_with_link("etc/passwd", "/dev/zero", "exit 0");
+}
+
+static void test_evil_workdirs(void **state)
+{
+        char *argv[4], path[64];
+
+        (void)state;
+        for (int fd = 0; fd < 24; fd++) {
+                struct container_config c = config_of(argv, "exit 0");
+
+                snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+                c.workdir = path;
+                assert_true(rig_start(&rig, &c) < 0);
+        }
+        assert_int_equal(run_with_link("wd", "/proc/self/fd/5", "exit 0"), 0);
+        struct container_config c = config_of(argv, "pwd");
+
+        c.workdir = "/tmp/../../../..";
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "/\n");
+}
+
+static int set_up(void **state)
+{
+        (void)state;
+        return rig_open(&rig, NULL) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+        (void)state;
+        rig_close(&rig);
+        return 0;
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_long_lines_are_split),
+                cmocka_unit_test(test_rotation_of_a_flood),
+                cmocka_unit_test(test_exec),
+                cmocka_unit_test(test_agent_dies),
+                cmocka_unit_test(test_ends_without_agent),
+                cmocka_unit_test(test_supervisor_is_killed),
+                cmocka_unit_test(test_supervisor_dies_without_agent),
+                cmocka_unit_test(test_host_was_restarted),
+                cmocka_unit_test(test_unfinished_start),
+                cmocka_unit_test(test_failure_at_every_step),
+                cmocka_unit_test(test_evil_links),
+                cmocka_unit_test(test_evil_workdirs),
+        };
+
+        return cmocka_run_group_tests(tests, set_up, tear_down);
+}
