@@ -10,7 +10,6 @@ struct entry {
         struct id prefix; /* of the key: the map's key */
         uint8_t key[NET_KEY_BYTES];
         struct id node;
-        enum node_role role;
         bool is_refused;
         struct list refused_link; /* oldest first */
 };
@@ -70,7 +69,7 @@ struct gate *gate_new(struct store *store)
         g->entries = MAP_INIT(struct entry, prefix, MAP_KEY_ID);
         list_init(&g->refused);
         MAP_FOREACH (node, i, store_nodes(store))
-                gate_allow(g, node->public_key, node->id, node->role);
+                gate_allow(g, node->public_key, node->id);
         return g;
 }
 
@@ -87,13 +86,9 @@ void gate_free(struct gate *g)
         free(g);
 }
 
-void gate_allow(struct gate *g, const uint8_t key[NET_KEY_BYTES], struct id node,
-                enum node_role role)
+void gate_allow(struct gate *g, const uint8_t key[NET_KEY_BYTES], struct id node)
 {
-        struct entry *e = put(g, key);
-
-        e->node = node;
-        e->role = role;
+        put(g, key)->node = node;
 }
 
 void gate_refuse(struct gate *g, const uint8_t key[NET_KEY_BYTES])
@@ -114,11 +109,4 @@ bool gate_accepts(const struct gate *g, const uint8_t key[NET_KEY_BYTES], struct
                 return false;
         *ret_node = e ? e->node : (struct id){0};
         return true;
-}
-
-bool gate_is_manager(const struct gate *g, const uint8_t key[NET_KEY_BYTES])
-{
-        const struct entry *e = find(g, key);
-
-        return e && !e->is_refused && e->role == ROLE_MANAGER;
 }

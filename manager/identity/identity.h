@@ -29,11 +29,8 @@ struct gate;
 /* Lets in the nodes of the store. */
 struct gate *gate_new(struct store *store);
 void gate_free(struct gate *g);
-void gate_allow(struct gate *g, const uint8_t key[NET_KEY_BYTES], struct id node,
-                enum node_role role);
+void gate_allow(struct gate *g, const uint8_t key[NET_KEY_BYTES], struct id node);
 void gate_refuse(struct gate *g, const uint8_t key[NET_KEY_BYTES]);
 /* True with the node of a known key, and with a zero id for a stranger, of whom only a Join is
  * looked at. False: a removed node. */
 bool gate_accepts(const struct gate *g, const uint8_t key[NET_KEY_BYTES], struct id *ret_node);
-/* Key of a node with role manager: may speak the control protocol over tcp. */
-bool gate_is_manager(const struct gate *g, const uint8_t key[NET_KEY_BYTES]);

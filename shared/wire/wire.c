@@ -1,6 +1,7 @@
 /* Bytes and messages: see wire.h. */
 #include "shared/wire/wire.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,6 +113,56 @@ void *wire_dup(const void *message)
         if (!copy)
                 abort();
         return copy;
+}
+
+/* A varint at *i, which is moved behind it. */
+static bool take_varint(const uint8_t *p, size_t n, size_t *i, uint64_t *ret)
+{
+        *ret = 0;
+        for (unsigned shift = 0; shift < 64 && *i < n; shift += 7) {
+                uint8_t b = p[(*i)++];
+
+                *ret |= (uint64_t)(b & 0x7f) << shift;
+                if (!(b & 0x80))
+                        return true;
+        }
+        return false;
+}
+
+static bool skip_value(const uint8_t *p, size_t n, size_t *i, unsigned wire_type)
+{
+        uint64_t len = 0;
+
+        switch (wire_type) {
+        case 0: return take_varint(p, n, i, &len);
+        case 1: len = 8; break;
+        case 2:
+                if (!take_varint(p, n, i, &len))
+                        return false;
+                break;
+        case 5: len = 4; break;
+        default: return false;
+        }
+        if (len > n - *i)
+                return false;
+        *i += len;
+        return true;
+}
+
+int wire_peek_kind(const uint8_t *p, size_t n, uint32_t first)
+{
+        int kind = 0;
+
+        for (size_t i = 0; i < n;) {
+                uint64_t tag;
+
+                if (!take_varint(p, n, &i, &tag) || tag >> 3 == 0 || tag >> 32 ||
+                    !skip_value(p, n, &i, tag & 7))
+                        return -EBADMSG;
+                if (tag >> 3 >= first)
+                        kind = (int)(tag >> 3);
+        }
+        return kind;
 }
 
 ProtobufCBinaryData wire_id(struct id id, uint8_t storage[ID_BYTES])

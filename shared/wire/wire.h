@@ -39,6 +39,10 @@ void wire_free(void *message); /* of wire_unpack_heap and wire_dup; NULL is fine
 /* Deep copy on the heap, unknown fields included. */
 void *wire_dup(const void *message);
 
+/* The number of the last top-level field in [first, 2^29) of a packed message, without unpacking
+ * it: which kind of a oneof it is. 0: none; -EBADMSG: no message at all. */
+int wire_peek_kind(const uint8_t *p, size_t n, uint32_t first);
+
 /* An id as a bytes field that points into storage (ID_BYTES), and back. */
 ProtobufCBinaryData wire_id(struct id id, uint8_t storage[ID_BYTES]);
 int wire_get_id(const ProtobufCBinaryData *b, struct id *ret); /* -EINVAL */

@@ -1,0 +1,20 @@
+/* What an operator tells swarm-manager: its flags, checked. See options.c for the table. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "shared/base/err.h"
+#include "shared/base/log.h"
+
+struct options {
+        char *data_dir, *advertise, *listen, *join, *token, *hostname, *log_level;
+        bool init;
+        enum log_level level;
+};
+
+/* 0; 1: help or version printed; -errno with text. options_done in every case. */
+int options_parse(int argc, char *const *argv, struct options *ret, FILE *out, struct err *err);
+/* What was not told now is what was told at an earlier start, kept in DIR/manager/address. */
+int options_complete(struct options *o, struct err *err);
+void options_done(struct options *o);

@@ -1,0 +1,135 @@
+/* The manager's identity: keys and secrets of a cluster, and the gate. */
+#include "manager/identity/identity.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "shared/wire/wire.h"
+
+static void test_cluster(void **state)
+{
+        Swarm__Cluster *a = NULL, *b = NULL;
+        struct net_keys keys;
+        struct join_token token;
+        char text[IDENTITY_TOKEN_TEXT_LEN + 1];
+
+        (void)state;
+        assert_int_equal(cluster_make(1000, &a), 0);
+        assert_int_equal(cluster_make(1000, &b), 0);
+        assert_int_equal(a->id.len, ID_BYTES);
+        assert_int_equal(a->settings->heartbeat_ms, 1000);
+        assert_int_equal(a->created_ms, 1000);
+        assert_int_equal(net_keys_derive(a->secret_key.data, &keys), 0);
+        assert_memory_equal(keys.public_key, a->public_key.data, NET_KEY_BYTES);
+        assert_string_not_equal(a->worker_secret, a->manager_secret);
+        assert_string_not_equal(a->worker_secret, b->worker_secret);
+        assert_memory_not_equal(a->secret_key.data, b->secret_key.data, NET_KEY_BYTES);
+        cluster_token(a, ROLE_MANAGER, text);
+        assert_int_equal(join_token_parse(text, &token, NULL), 0);
+        assert_string_equal(token.secret, a->manager_secret);
+        assert_memory_equal(token.cluster_key, a->public_key.data, NET_KEY_BYTES);
+        wire_free(a);
+        wire_free(b);
+}
+
+static void test_secrets(void **state)
+{
+        Swarm__Cluster *c = NULL;
+        char next[IDENTITY_SECRET_TEXT_LEN + 1], again[IDENTITY_SECRET_TEXT_LEN + 1];
+        char other[IDENTITY_SECRET_TEXT_LEN + 1];
+
+        (void)state;
+        assert_int_equal(cluster_make(0, &c), 0);
+        assert_true(cluster_secret_is(c, ROLE_WORKER, c->worker_secret));
+        assert_false(cluster_secret_is(c, ROLE_MANAGER, c->worker_secret));
+        assert_false(cluster_secret_is(c, ROLE_WORKER, ""));
+        assert_false(cluster_secret_is(c, ROLE_WORKER, "x"));
+        cluster_next_secret(c, ROLE_WORKER, next);
+        cluster_next_secret(c, ROLE_WORKER, again);
+        cluster_next_secret(c, ROLE_MANAGER, other);
+        assert_int_equal(strlen(next), IDENTITY_SECRET_TEXT_LEN);
+        assert_string_equal(next, again); /* a function of the state */
+        assert_string_not_equal(next, other);
+        assert_string_not_equal(next, c->worker_secret);
+        wire_free(c);
+        /* A cluster without secrets lets nobody in. */
+        Swarm__Cluster empty = SWARM__CLUSTER__INIT;
+        assert_false(cluster_secret_is(&empty, ROLE_WORKER, ""));
+}
+
+static void make_key(unsigned n, uint8_t ret[NET_KEY_BYTES])
+{
+        memset(ret, 0, NET_KEY_BYTES);
+        ret[0] = (uint8_t)n;
+        ret[1] = (uint8_t)(n >> 8);
+}
+
+static void test_gate(void **state)
+{
+        struct store *store = store_new();
+        struct id node = {1, 2}, other = {3, 4}, got = {9, 9};
+        uint8_t known[NET_KEY_BYTES], stranger[NET_KEY_BYTES], twin[NET_KEY_BYTES];
+
+        (void)state;
+        make_key(1, known);
+        make_key(2, stranger);
+        make_key(1, twin); /* the same beginning, another end */
+        twin[NET_KEY_BYTES - 1] = 1;
+        store_add_node(store, node, known, ROLE_WORKER, 0);
+        struct gate *g = gate_new(store);
+
+        assert_true(gate_accepts(g, known, &got));
+        assert_true(id_is_equal(got, node));
+        assert_true(gate_accepts(g, stranger, &got));
+        assert_true(id_is_zero(got));
+        assert_true(gate_accepts(g, twin, &got));
+        assert_true(id_is_zero(got));
+        gate_allow(g, stranger, other);
+        assert_true(gate_accepts(g, stranger, &got));
+        assert_true(id_is_equal(got, other));
+        gate_refuse(g, known);
+        assert_false(gate_accepts(g, known, &got));
+        gate_allow(g, known, node); /* it joined anew */
+        assert_true(gate_accepts(g, known, &got));
+        assert_true(id_is_equal(got, node));
+        gate_free(g);
+        gate_free(NULL);
+        store_free(store);
+}
+
+static void test_refused_are_bounded(void **state)
+{
+        struct store *store = store_new();
+        struct gate *g = gate_new(store);
+        uint8_t key[NET_KEY_BYTES];
+        struct id got;
+
+        (void)state;
+        for (unsigned i = 0; i <= GATE_REFUSED_MAX; i++) {
+                make_key(i, key);
+                gate_refuse(g, key);
+        }
+        make_key(0, key); /* the oldest is forgotten: a stranger */
+        assert_true(gate_accepts(g, key, &got));
+        make_key(1, key);
+        assert_false(gate_accepts(g, key, &got));
+        make_key(GATE_REFUSED_MAX, key);
+        assert_false(gate_accepts(g, key, &got));
+        gate_free(g);
+        store_free(store);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_cluster),
+                cmocka_unit_test(test_secrets),
+                cmocka_unit_test(test_gate),
+                cmocka_unit_test(test_refused_are_bounded),
+        };
+
+        return cmocka_run_group_tests_name("identity", tests, NULL, NULL);
+}
