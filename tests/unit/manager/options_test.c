@@ -1,14 +1,12 @@
 /* The manager's flags: what is taken, refused and remembered. */
+#include "tests/lib/unit.h"
+
 #include "manager/options.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "shared/base/io.h"
 #include "shared/base/mem.h"

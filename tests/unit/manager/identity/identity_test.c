@@ -1,11 +1,9 @@
 /* The manager's identity: keys and secrets of a cluster, and the gate. */
+#include "tests/lib/unit.h"
+
 #include "manager/identity/identity.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "shared/wire/wire.h"
 

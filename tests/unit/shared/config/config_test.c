@@ -1,6 +1,8 @@
 /* config: good settings from both places, and every kind of bad one. */
 #include "tests/lib/unit.h"
 
+#include "tests/lib/unit.h"
+
 #include "shared/config/config.h"
 
 #include <errno.h>

@@ -2,6 +2,8 @@
  */
 #include "tests/lib/unit.h"
 
+#include "tests/lib/unit.h"
+
 #include "shared/identity/identity.h"
 
 #include <errno.h>

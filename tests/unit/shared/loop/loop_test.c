@@ -1,6 +1,8 @@
 /* loop: timers, descriptors, signals, doorbells, work, children and hooks. */
 #include "tests/lib/unit.h"
 
+#include "tests/lib/unit.h"
+
 #include "shared/loop/loop.h"
 
 #include <errno.h>

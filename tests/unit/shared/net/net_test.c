@@ -1,6 +1,8 @@
 /* net: echo over ipc and tcp, who may connect, and peers that misbehave. */
 #include "tests/lib/unit.h"
 
+#include "tests/lib/unit.h"
+
 #include "shared/net/net.h"
 
 #include <errno.h>

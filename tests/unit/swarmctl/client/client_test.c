@@ -1,6 +1,8 @@
 /* client: calls and streams against a manager that is a thread of this program, over ipc. */
 #include "tests/lib/unit.h"
 
+#include "tests/lib/unit.h"
+
 #include "swarmctl/client/client.h"
 
 #include <errno.h>
