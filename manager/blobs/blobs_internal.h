@@ -1,0 +1,53 @@
+/* The parts of blobs: files and their removal (blobs.c), uploads (upload.c), reads (read.c). For
+ * this folder alone. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "manager/blobs/blobs.h"
+#include "shared/base/list.h"
+#include "shared/base/map.h"
+
+#define BLOB_STAT_MAX       1024   /* digests in one BlobStat */
+#define BLOB_UPLOAD_KEEP_MS 600000 /* an upload that nobody goes on with is deleted after */
+
+struct blobs {
+        struct loop *loop;
+        struct blobs_config config;
+        int dir_fd;
+        struct map uploads; /* by digest */
+        struct map pins;    /* by digest */
+        struct loop_timer *timer;
+        uint64_t last_tmp; /* numbers names below tmp/ */
+        int64_t next_gc_ms;
+        int n_reads, n_jobs; /* on other threads; the last frees what was closed */
+        bool is_closed;
+};
+
+/* "sha256/<hex>", "tmp/<hex>.<n>"; heap. */
+char *blob_name(const char *digest);
+char *blob_tmp_name(struct blobs *b, const char *digest);
+/* Size of a complete blob; -ENOENT. */
+int64_t blob_size(struct blobs *b, const char *digest);
+/* A job on another thread has ended. False: b was closed meanwhile, and may be gone now. */
+bool blobs_job_done(struct blobs *b);
+/* Removes a file below the folder on another thread; takes the name. */
+void blob_unlink(struct blobs *b, char **name);
+
+void respond_error(struct blobs *b, uint64_t connection, uint64_t number, const struct err *err,
+                   const int64_t *offset);
+
+/* --- upload.c ----------------------------------------------------------------------------------
+ */
+void upload_on_put(struct blobs *b, uint64_t connection, uint64_t number, const Swarm__BlobPut *m);
+void upload_on_client_gone(struct blobs *b, uint64_t connection);
+/* Bytes of an unfinished upload so far; 0: there is none. */
+int64_t upload_offset(struct blobs *b, const char *digest);
+void upload_drop_old(struct blobs *b, int64_t now_ms);
+void upload_drop_all(struct blobs *b);
+
+/* --- read.c ------------------------------------------------------------------------------------
+ */
+void read_on_client_get(struct blobs *b, uint64_t connection, uint64_t number,
+                        const Swarm__BlobGet *m);
