@@ -282,8 +282,7 @@ static int find_upload(struct blobs *b, uint64_t connection, const Swarm__BlobPu
                 return err_set(err, ESTALE, "the upload stands at %lld, not at %llu",
                                u ? (long long)u->offset : 0LL, (unsigned long long)m->offset);
         if (u->n_queued >= BLOB_QUEUE_MAX)
-                return err_set(err, EBUSY, "more than %d chunks wait for the disk",
-                               BLOB_QUEUE_MAX);
+                return err_set(err, EBUSY, "more than %d chunks wait for the disk", BLOB_QUEUE_MAX);
         if (u->offset + (int64_t)m->data.len > BLOB_BYTES_MAX)
                 return err_set(err, EFBIG, "is larger than %lld bytes", BLOB_BYTES_MAX);
         u->connection = connection;

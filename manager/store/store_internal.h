@@ -68,8 +68,7 @@ struct store {
         struct wire_arena arena; /* of store_load_row */
 };
 
-/* --- marks.c: what is common to all kinds --------------------------------------------------------
- */
+/* --- marks.c: what is common to all kinds --- */
 struct marks {
         uint8_t *dirty;
         uint64_t row;
@@ -90,8 +89,7 @@ void index_remove(struct map *m, void *item, void *holder);
 char *text_get(struct store *s, const char *s_or_null);
 void text_put(struct store *s, char *text); /* NULL is fine */
 
-/* --- spec.c -------------------------------------------------------------------------------------
- */
+/* --- spec.c --- */
 struct spec *spec_find(struct store *s, struct id service_id, uint64_t version);
 /* Takes msg and the packed bytes; no reference yet. */
 struct spec *spec_new(struct store *s, struct id service_id, uint64_t version,
@@ -100,9 +98,7 @@ struct spec *spec_ref(struct spec *spec);
 /* The last reference removes it, as a change; NULL is fine. */
 void spec_unref(struct store *s, struct spec *spec);
 
-/* --- objects without recording and telling (load.c and the mutators)
- * ------------------------------
- */
+/* --- objects without recording and telling (load.c and the mutators) --- */
 void service_link(struct store *s, struct service *service);
 void service_unlink(struct store *s, struct service *service);
 void service_rename(struct store *s, struct service *service);
@@ -122,9 +118,8 @@ void node_set_labels(struct node *node, const Swarm__KeyValue *const *labels, si
 /* SUSPECT is not stored: it is READY there. */
 enum node_state node_stored_state(const struct node *node);
 
-/* --- encode.c: objects as messages ---------------------------------------------------------------
- * The message borrows from the object and from the struct around it.
- */
+/* --- encode.c: objects as messages --- */
+/* The message borrows from the object and from the struct around it. */
 struct object_msg {
         union {
                 Swarm__Node node;
@@ -138,9 +133,7 @@ struct object_msg {
 const ProtobufCMessage *object_encode(struct store *s, enum row_table kind, void *object,
                                       struct object_msg *ret);
 
-/* --- load.c: messages into the state. row 0: the next free one
- * ------------------------------------
- */
+/* --- load.c: messages into the state. row 0: the next free one --- */
 int load_cluster(struct store *s, const Swarm__Cluster *msg, uint64_t row);
 int load_node(struct store *s, const Swarm__Node *msg, uint64_t row);
 int load_service(struct store *s, const Swarm__Service *msg, uint64_t row);
@@ -148,8 +141,7 @@ int load_spec(struct store *s, const Swarm__SpecVersion *msg, uint64_t row);
 int load_task(struct store *s, const Swarm__Task *msg, uint64_t row);
 int load_image(struct store *s, const Swarm__Image *msg, uint64_t row);
 
-/* --- rows.c --------------------------------------------------------------------------------------
- */
+/* --- rows.c --- */
 void row_queue_put(struct store *s, enum row_table kind, void *object);
 void row_queue_delete(struct store *s, enum row_table kind, uint64_t row);
 void rows_done(struct store *s);
