@@ -1,0 +1,149 @@
+/*
+ * The decisions for one group: a heap over the nodes that pass the filters, by rank; each placement
+ * takes the best, counts the task there, and lets the node sink to its new place. O(nodes + tasks
+ * log nodes), no allocation, nothing of the store is touched: the caller writes the decisions down.
+ *
+ * Rank of `spread`, best first: fewest recent failures of the version (if many), fewest tasks of
+ * the service, most of the scarcer of CPU and memory left after placing (as a fraction of what can
+ * be reserved), fewest tasks, lowest id. `binpack`: failures, least left, most tasks, lowest id.
+ */
+#include <string.h>
+
+#include "manager/scheduler/scheduler_internal.h"
+
+#define MINE_MAX   ((1u << 24) - 1)
+#define FAILED_MAX 255u
+
+void place_scratch(struct scheduler *s, const struct sservice *ss)
+{
+        if (s->cap_scratch < s->n_nodes) {
+                s->cap_scratch = s->cap_nodes;
+                s->mine = xreallocarray(s->mine, s->cap_scratch, sizeof(s->mine[0]));
+                s->heap = xreallocarray(s->heap, s->cap_scratch, sizeof(s->heap[0]));
+        }
+        if (s->n_nodes > 0)
+                memset(s->mine, 0, s->n_nodes * sizeof(s->mine[0]));
+        for (uint32_t i = 0; i < ss->counts.cap; i++)
+                if (ss->counts.slots[i].n > 0)
+                        s->mine[ss->counts.slots[i].node - 1] = ss->counts.slots[i].n;
+}
+
+/* How much of the node is used after placing, 0..UINT32_MAX: the scarcer resource. */
+static uint32_t used_after(const struct demand *d, const struct snode *n)
+{
+        double left = 1, l;
+
+        if (n->cpu_inverse > 0 && (l = (double)(n->cpu_free - d->cpu) * n->cpu_inverse) < left)
+                left = l;
+        if (n->memory_inverse > 0 &&
+            (l = (double)(n->memory_free - d->memory) * n->memory_inverse) < left)
+                left = l;
+        if (left < 0)
+                left = 0;
+        return (uint32_t)((1 - left) * UINT32_MAX);
+}
+
+static struct key key_of(const struct demand *d, const struct snode *n, const struct candidate *c)
+{
+        const Swarm__Placement *p = d->spec->msg->task->placement;
+        uint64_t failed = MIN(c->failed, FAILED_MAX), used = used_after(d, n);
+
+        if (p && p->strategy == STRATEGY_BINPACK)
+                return (struct key){failed << 56 | (UINT32_MAX - used),
+                                    (uint64_t)(UINT32_MAX - n->tasks) << 32 | n->rank};
+        return (struct key){failed << 56 | (uint64_t)MIN(c->mine, MINE_MAX) << 32 | used,
+                            (uint64_t)n->tasks << 32 | n->rank};
+}
+
+uint32_t place_candidates(struct scheduler *s, const struct sservice *ss, const struct demand *d)
+{
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < s->n_nodes; i++) {
+                if (filter_node(d, &s->nodes[i], s->mine[i]) != FILTER_PASSED)
+                        continue;
+                struct candidate *c = &s->heap[n++];
+                c->node = i;
+                c->mine = s->mine[i];
+                c->failed =
+                        ss->n_failures ? failures_get(ss, d->spec->version, i, s->now.mono_ms) : 0;
+                c->key = key_of(d, &s->nodes[i], c);
+        }
+        return n;
+}
+
+bool place_on(struct scheduler *s, struct sservice *ss, const struct demand *d, struct candidate *c)
+{
+        struct snode *n = &s->nodes[c->node];
+
+        n->cpu_free -= d->cpu;
+        n->memory_free -= d->memory;
+        n->tasks++;
+        counts_add(&ss->counts, c->node, 1);
+        s->mine[c->node] = ++c->mine;
+        if (n->cpu_free < d->cpu || n->memory_free < d->memory || d->max_per_node) {
+                if (filter_node(d, n, c->mine) != FILTER_PASSED)
+                        return false;
+        }
+        c->key = key_of(d, n, c);
+        return true;
+}
+
+void heap_down(struct candidate *heap, uint32_t n, uint32_t i)
+{
+        struct candidate c = heap[i];
+
+        for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
+                if (child + 1 < n && key_is_less(heap[child + 1].key, heap[child].key))
+                        child++;
+                if (!key_is_less(heap[child].key, c.key))
+                        break;
+                heap[i] = heap[child];
+        }
+        heap[i] = c;
+}
+
+void heap_make(struct candidate *heap, uint32_t n)
+{
+        for (uint32_t i = n / 2; i-- > 0;)
+                heap_down(heap, n, i);
+}
+
+/* Few tasks: looking for the best of all once is cheaper than a heap. */
+static void best_first(struct candidate *heap, uint32_t n)
+{
+        uint32_t best = 0;
+
+        for (uint32_t i = 1; i < n; i++)
+                if (key_is_less(heap[i].key, heap[best].key))
+                        best = i;
+        struct candidate c = heap[0];
+        heap[0] = heap[best];
+        heap[best] = c;
+}
+
+size_t place(struct scheduler *s, struct sservice *ss, const struct demand *d, size_t n,
+             uint32_t *ret_nodes)
+{
+        const Swarm__Placement *p = d->spec->msg->task->placement;
+        size_t done = 0;
+
+        nodes_rank(s);
+        uint32_t len = place_candidates(s, ss, d);
+        if (len == 0)
+                return 0;
+        if (p && p->n_spread > 0)
+                return place_in_tree(s, ss, d, len, n, ret_nodes);
+        if (n == 1)
+                best_first(s->heap, len);
+        else
+                heap_make(s->heap, len);
+        while (done < n && len > 0) {
+                ret_nodes[done++] = s->heap[0].node;
+                if (!place_on(s, ss, d, &s->heap[0]))
+                        s->heap[0] = s->heap[--len];
+                if (done < n && len > 0)
+                        heap_down(s->heap, len, 0);
+        }
+        return done;
+}
