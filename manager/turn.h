@@ -9,10 +9,14 @@
 #pragma once
 
 #include "manager/store/store.h"
+#include "proto/control.pb-c.h"
+#include "proto/dispatch.pb-c.h"
+#include "shared/base/err.h"
 #include "shared/base/rng.h"
 
-#define TURN_CHANGES_MAX 50000  /* objects a turn may change before the rest waits for the next */
-#define TURN_INPUTS_MAX  100000 /* queued inputs; beyond, requests are answered EAGAIN */
+#define TURN_CHANGES_MAX     50000 /* objects a turn may change before the rest waits for the next */
+#define TURN_INPUTS_MAX      100000       /* queued inputs; beyond, requests are answered EAGAIN */
+#define TURN_INPUT_BYTES_MAX (256u << 20) /* of all queued inputs, likewise */
 
 struct turn;
 
@@ -42,6 +46,16 @@ struct effect {
 };
 
 void effects_free(struct list *effects); /* empties a list of struct effect */
+
+/* The one home of effects (manager/effect.c): each appends one to the list. */
+void effect_client(struct list *effects, uint64_t connection, const Swarm__Response *r);
+/* bytes: a packed Response, taken. */
+void effect_client_bytes(struct list *effects, uint64_t connection, struct buf *bytes);
+/* EFFECT_AGENT when to.node is set, else EFFECT_UNKNOWN_AGENT. */
+void effect_agent(struct list *effects, struct peer to, const Swarm__ManagerMessage *m);
+void effect_allow_key(struct list *effects, struct id node, const uint8_t key[32]);
+void effect_refuse_key(struct list *effects, struct id node, const uint8_t key[32]);
+void effect_blob_release(struct list *effects, const char *digest);
 
 struct turn_config {
         uint64_t seed; /* for ids: from the system in a daemon, from the seed in a simulation */

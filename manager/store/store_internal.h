@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "manager/store/encode.h"
 #include "manager/store/store.h"
 #include "shared/wire/wire.h"
 
@@ -117,21 +118,6 @@ struct node *node_new(struct id id);
 void node_set_labels(struct node *node, const Swarm__KeyValue *const *labels, size_t n);
 /* SUSPECT is not stored: it is READY there. */
 enum node_state node_stored_state(const struct node *node);
-
-/* --- encode.c: objects as messages --- */
-/* The message borrows from the object and from the struct around it. */
-struct object_msg {
-        union {
-                Swarm__Node node;
-                Swarm__Service service;
-                Swarm__SpecVersion spec;
-                Swarm__Task task;
-        } m;
-        Swarm__UpdateStatus update;
-        uint8_t ids[3][ID_BYTES];
-};
-const ProtobufCMessage *object_encode(struct store *s, enum row_table kind, void *object,
-                                      struct object_msg *ret);
 
 /* --- load.c: messages into the state. row 0: the next free one --- */
 int load_cluster(struct store *s, const Swarm__Cluster *msg, uint64_t row);

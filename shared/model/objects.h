@@ -53,6 +53,9 @@ struct service {
         uint8_t dirty; /* store: DIRTY_* */
 };
 
+/* struct task.flags: notes of the stages. */
+#define TASK_FLAG_TELL 0x80 /* dispatcher: its node is to be told of it */
+
 struct task {
         struct id id;
         struct service *service;

@@ -1,0 +1,178 @@
+/* Objects by what people call them: an id, a unique prefix of one, or a name; and filters of lists.
+ */
+#include "manager/api/api_internal.h"
+
+#include <errno.h>
+#include <strings.h>
+
+/* Looks for the one object whose id begins with ref. is_hidden may be NULL. */
+static int find_by_prefix(const struct map *m, size_t id_offset, const char *ref,
+                          bool (*is_hidden)(const void *object), void **ret)
+{
+        void *object, *found = NULL;
+        size_t i;
+
+        MAP_FOREACH (object, i, m) {
+                struct id id = *(struct id *)(void *)((char *)object + id_offset);
+
+                if ((is_hidden && is_hidden(object)) || !str_has_prefix(ID_S(id), ref))
+                        continue;
+                if (found)
+                        return -EINVAL;
+                found = object;
+        }
+        if (!found)
+                return -ENOENT;
+        *ret = found;
+        return 0;
+}
+
+static int complain(struct err *err, int r, const char *kind, const char *ref)
+{
+        if (r == -EINVAL)
+                return err_set(err, EINVAL, "%s %s: several ids begin so", kind, ref);
+        return err_set(err, ENOENT, "no such %s: %s", kind, ref);
+}
+
+static bool is_removing(const void *object)
+{
+        return ((const struct service *)object)->is_removing;
+}
+
+int find_service(struct api *a, const char *ref, struct service **ret, struct err *err)
+{
+        struct service *s = *ref ? store_find_service_by_name(a->store, ref) : NULL;
+        void *found = s;
+        int r = 0;
+
+        if (!s || s->is_removing)
+                r = *ref ? find_by_prefix(store_services(a->store), offsetof(struct service, id),
+                                          ref, is_removing, &found)
+                         : -ENOENT;
+        if (r < 0)
+                return complain(err, r, "service", ref);
+        *ret = found;
+        return 0;
+}
+
+int find_node(struct api *a, const char *ref, struct node **ret, struct err *err)
+{
+        struct node *node, *found = NULL;
+        void *by_id;
+        size_t i, n = 0;
+
+        if (str_is_equal(ref, "self") && (node = store_find_node(a->store, a->config->node))) {
+                *ret = node;
+                return 0;
+        }
+        int r = *ref ? find_by_prefix(store_nodes(a->store), offsetof(struct node, id), ref, NULL,
+                                      &by_id)
+                     : -ENOENT;
+        if (r == 0) {
+                *ret = by_id;
+                return 0;
+        }
+        MAP_FOREACH (node, i, store_nodes(a->store))
+                if (str_is_equal(node_hostname(node), ref)) {
+                        found = node;
+                        n++;
+                }
+        if (n == 0)
+                return complain(err, r, "node", ref);
+        if (n > 1)
+                return err_set(err, EINVAL, "node %s: %zu nodes have this hostname: use an id", ref,
+                               n);
+        *ret = found;
+        return 0;
+}
+
+int find_task(struct api *a, const char *ref, struct task **ret, struct err *err)
+{
+        void *found = NULL;
+        struct id id;
+        int r = -ENOENT;
+
+        if (id_parse(ref, &id) == 0)
+                found = store_find_task(a->store, id);
+        if (!found && *ref)
+                r = find_by_prefix(store_tasks(a->store), offsetof(struct task, id), ref, NULL,
+                                   &found);
+        if (!found)
+                return complain(err, r, "task", ref);
+        *ret = found;
+        return 0;
+}
+
+/* An image's id goes without "sha256:" too. */
+static bool image_id_begins(const struct image *image, const char *ref)
+{
+        const char *hex = image->id + strlen("sha256:");
+
+        return str_has_prefix(image->id, ref) || str_has_prefix(hex, ref);
+}
+
+int find_image(struct api *a, const char *ref, struct image **ret, struct err *err)
+{
+        struct image *image = store_find_image_by_name(a->store, ref), *found = NULL;
+        _cleanup_free_ char *latest = xasprintf("%s:latest", ref);
+        size_t i, n = 0;
+
+        if (!image)
+                image = store_find_image_by_name(a->store, latest);
+        if (image) {
+                *ret = image;
+                return 0;
+        }
+        MAP_FOREACH (image, i, store_images(a->store))
+                if (*ref && image_id_begins(image, ref)) {
+                        found = image;
+                        n++;
+                }
+        if (n != 1)
+                return complain(err, n ? -EINVAL : -ENOENT, "image", ref);
+        *ret = found;
+        return 0;
+}
+
+static bool value_matches(const struct filter_value *v, const char *asked)
+{
+        if (!v->value)
+                return false;
+        return v->is_prefix ? str_has_prefix(v->value, asked) : !strcasecmp(v->value, asked);
+}
+
+static bool key_matches(Swarm__Filter *const *filters, size_t n, const char *key,
+                        const struct filter_value *values, size_t n_values)
+{
+        for (size_t i = 0; i < n; i++) {
+                if (!str_is_equal(filters[i]->key, key))
+                        continue;
+                for (size_t k = 0; k < n_values; k++)
+                        if (str_is_equal(values[k].key, key) &&
+                            value_matches(&values[k], filters[i]->value))
+                                return true;
+        }
+        return false;
+}
+
+bool filters_match(Swarm__Filter *const *filters, size_t n, const struct filter_value *values,
+                   size_t n_values)
+{
+        for (size_t i = 0; i < n; i++)
+                if (!key_matches(filters, n, filters[i]->key, values, n_values))
+                        return false;
+        return true;
+}
+
+int filters_check(Swarm__Filter *const *filters, size_t n, const char *const *keys, struct err *err)
+{
+        for (size_t i = 0; i < n; i++) {
+                const char *const *key = keys;
+
+                while (*key && !str_is_equal(*key, filters[i]->key))
+                        key++;
+                if (!*key)
+                        return err_set(err, EINVAL, "invalid filter '%s'", filters[i]->key);
+        }
+        return 0;
+}

@@ -1,0 +1,218 @@
+/* Nodes and the cluster's settings: update, remove, join tokens. */
+#include "manager/api/api_internal.h"
+
+#include <errno.h>
+
+#include "manager/identity/identity.h"
+
+#define LABELS_MAX       256
+#define HEARTBEAT_MS_MIN 100
+#define PERIOD_MS_MAX    3600000
+
+/* --- nodes ---------------------------------------------------------------------------------------
+ */
+static bool is_removed(const Swarm__NodeUpdate *u, const char *key)
+{
+        for (size_t i = 0; i < u->n_label_rm; i++)
+                if (str_is_equal(u->label_rm[i], key))
+                        return true;
+        for (size_t i = 0; i < u->n_label_add; i++)
+                if (str_is_equal(u->label_add[i]->key, key))
+                        return true;
+        return false;
+}
+
+static bool has_label(const struct node *node, const char *key)
+{
+        for (size_t i = 0; i < node->labels->n_labels; i++)
+                if (str_is_equal(node->labels->labels[i]->key, key))
+                        return true;
+        return false;
+}
+
+static int check_node_update(struct call *c, const struct node *node, const Swarm__NodeUpdate *u)
+{
+        const char *name = node_hostname(node);
+
+        if (u->version && u->version != node->version)
+                return err_set(&c->err, ESTALE, "node %s: update out of sequence", name);
+        if (u->availability &&
+            (u->availability->value < 0 || u->availability->value > AVAILABILITY_DRAIN))
+                return err_set(&c->err, EINVAL, "node %s: unknown availability", name);
+        if (u->role && (enum node_role)u->role->value != node->role)
+                return err_set(&c->err, EINVAL,
+                               "node %s: its role cannot be changed: this cluster has one manager",
+                               name);
+        if (u->n_label_add > LABELS_MAX || node->labels->n_labels + u->n_label_add > LABELS_MAX)
+                return err_set(&c->err, EINVAL, "node %s: more than %d labels", name, LABELS_MAX);
+        for (size_t i = 0; i < u->n_label_add; i++)
+                if (!*u->label_add[i]->key || !text_is_valid(u->label_add[i]->key) ||
+                    !text_is_valid(u->label_add[i]->value))
+                        return err_set(&c->err, EINVAL, "node %s: not a valid label", name);
+        for (size_t i = 0; i < u->n_label_rm; i++)
+                if (!has_label(node, u->label_rm[i]))
+                        return err_set(&c->err, EINVAL, "node %s: label %s is not there", name,
+                                       u->label_rm[i]);
+        return 0;
+}
+
+int on_node_update(struct call *c)
+{
+        const Swarm__NodeUpdate *u = c->q->node_update;
+        struct node *node;
+        int r = find_node(c->a, u->ref, &node, &c->err);
+
+        if (r == 0)
+                r = check_node_update(c, node, u);
+        if (r < 0)
+                return r;
+        size_t n = 0;
+        _cleanup_free_ const Swarm__KeyValue **labels =
+                xnew_array(const Swarm__KeyValue *, node->labels->n_labels + u->n_label_add);
+        for (size_t i = 0; i < node->labels->n_labels; i++)
+                if (!is_removed(u, node->labels->labels[i]->key))
+                        labels[n++] = node->labels->labels[i];
+        for (size_t i = 0; i < u->n_label_add; i++)
+                labels[n++] = u->label_add[i];
+        store_set_node_spec(c->a->store, node,
+                            u->availability ? (enum node_availability)u->availability->value
+                                            : node->availability,
+                            node->role, labels, n, c->a->now.wall_ms);
+        call_done(c);
+        return 0;
+}
+
+static int check_node_remove(struct call *c, const char *ref, bool force)
+{
+        struct node *node;
+        int r = find_node(c->a, ref, &node, &c->err);
+
+        if (r < 0)
+                return r;
+        if (node->role == ROLE_MANAGER)
+                return err_set(&c->err, EBUSY, "node %s: is a manager", node_hostname(node));
+        if (!force && node->state != NODE_DOWN)
+                return err_set(&c->err, EBUSY, "node %s: is not down: use --force to remove it",
+                               node_hostname(node));
+        return 0;
+}
+
+/* Its tasks go with it; the orchestrator makes others. */
+static void remove_node(struct call *c, struct node *node)
+{
+        struct task *t, *next;
+
+        LIST_FOREACH_SAFE (t, next, &node->tasks, node_link)
+                store_remove_task(c->a->store, t);
+        effect_refuse_key(c->effects, node->id, node->public_key);
+        store_remove_node(c->a->store, node);
+}
+
+int on_node_remove(struct call *c)
+{
+        const Swarm__NodeRemove *m = c->q->node_remove;
+        struct node *node;
+
+        for (size_t i = 0; i < m->n_refs; i++) {
+                int r = check_node_remove(c, m->refs[i], m->force);
+
+                if (r < 0)
+                        return r;
+        }
+        for (size_t i = 0; i < m->n_refs; i++)
+                if (find_node(c->a, m->refs[i], &node, &c->err) == 0)
+                        remove_node(c, node);
+        call_done(c);
+        return 0;
+}
+
+/* --- the cluster ---------------------------------------------------------------------------------
+ */
+static void take_number(int64_t *to, const Swarm__Number *from)
+{
+        if (from)
+                *to = from->value;
+}
+
+static int check_settings(struct call *c, const Swarm__ClusterSettings *s)
+{
+        if (s->heartbeat_ms < HEARTBEAT_MS_MIN || s->down_ms > PERIOD_MS_MAX)
+                return err_set(&c->err, EINVAL,
+                               "cluster: the heartbeat must be at least 100ms and down-after at "
+                               "most 1h");
+        if (s->suspect_ms <= s->heartbeat_ms || s->down_ms <= s->suspect_ms)
+                return err_set(&c->err, EINVAL,
+                               "cluster: must be: heartbeat < suspect-after < down-after");
+        if (s->mass_failure_wait_ms < 0 || s->mass_failure_wait_ms > 24 * (int64_t)PERIOD_MS_MAX)
+                return err_set(&c->err, EINVAL,
+                               "cluster: mass-failure-wait must be between 0 and 24h");
+        return 0;
+}
+
+int on_cluster_update(struct call *c)
+{
+        const Swarm__ClusterUpdate *u = c->q->cluster_update;
+        Swarm__Cluster *cluster = wire_dup(store_cluster(c->a->store)->msg);
+        Swarm__ClusterSettings *s = cluster->settings;
+
+        take_number(&s->heartbeat_ms, u->heartbeat_ms);
+        take_number(&s->suspect_ms, u->suspect_ms);
+        take_number(&s->down_ms, u->down_ms);
+        take_number(&s->task_history_limit, u->task_history_limit);
+        take_number(&s->mass_failure_wait_ms, u->mass_failure_wait_ms);
+        int r = check_settings(c, s);
+        if (r < 0) {
+                wire_free(cluster);
+                return r;
+        }
+        cluster->version++;
+        cluster->updated_ms = c->a->now.wall_ms;
+        store_put_cluster(c->a->store, &cluster);
+        call_done(c);
+        return 0;
+}
+
+int on_cluster_get(struct call *c)
+{
+        Swarm__Cluster cluster = *store_cluster(c->a->store)->msg;
+        Swarm__Response r = SWARM__RESPONSE__INIT;
+
+        cluster.secret_key = (ProtobufCBinaryData){0, NULL};
+        cluster.worker_secret = (char *)(uintptr_t)protobuf_c_empty_string;
+        cluster.manager_secret = (char *)(uintptr_t)protobuf_c_empty_string;
+        r.kind_case = SWARM__RESPONSE__KIND_CLUSTER;
+        r.cluster = &cluster;
+        call_answer(c, &r);
+        return 0;
+}
+
+static void rotate(struct call *c, enum node_role role)
+{
+        Swarm__Cluster *cluster = wire_dup(store_cluster(c->a->store)->msg);
+        char secret[IDENTITY_SECRET_TEXT_LEN + 1];
+        char **field = role == ROLE_MANAGER ? &cluster->manager_secret : &cluster->worker_secret;
+
+        cluster_next_secret(cluster, role, secret);
+        free(*field);
+        *field = xstrdup(secret);
+        cluster->version++;
+        cluster->updated_ms = c->a->now.wall_ms;
+        store_put_cluster(c->a->store, &cluster);
+}
+
+int on_join_token(struct call *c)
+{
+        const Swarm__TokenRequest *m = c->q->join_token;
+        Swarm__Response r = SWARM__RESPONSE__INIT;
+        char token[IDENTITY_TOKEN_TEXT_LEN + 1];
+
+        if (m->role > ROLE_MANAGER)
+                return err_set(&c->err, EINVAL, "join-token: must be worker or manager");
+        if (m->rotate)
+                rotate(c, (enum node_role)m->role);
+        cluster_token(store_cluster(c->a->store)->msg, (enum node_role)m->role, token);
+        r.kind_case = SWARM__RESPONSE__KIND_JOIN_TOKEN;
+        r.join_token = token;
+        call_answer(c, &r);
+        return 0;
+}

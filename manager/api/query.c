@@ -1,0 +1,424 @@
+/* Questions: lists, single objects, and the cluster as a whole. Long lists are answered in parts.
+ */
+#include "manager/api/api_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "manager/store/constraint.h"
+
+/* --- objects as clients see them -----------------------------------------------------------------
+ */
+static bool is_eligible(const struct service *service, const struct node *node)
+{
+        return node->availability != AVAILABILITY_DRAIN && node->state != NODE_DOWN &&
+               node->description && constraint_spec_is_met(service->spec, node) &&
+               platform_is_met(service->spec, node);
+}
+
+uint64_t service_desired(struct api *a, struct service *service)
+{
+        struct node *node;
+        uint64_t n = 0;
+        size_t i;
+
+        if (service->spec->msg->mode == MODE_REPLICATED)
+                return service->spec->msg->replicas;
+        MAP_FOREACH (node, i, store_nodes(a->store))
+                n += is_eligible(service, node);
+        return n;
+}
+
+static const Swarm__Service *service_to_msg(struct api *a, struct service *service,
+                                            struct object_msg *o)
+{
+        object_encode(a->store, ROW_SERVICES, service, o);
+        Swarm__Service *m = &o->m.service;
+        m->spec = (Swarm__ServiceSpec *)(uintptr_t)service->spec->msg;
+        if (service->previous_spec)
+                m->previous_spec = (Swarm__ServiceSpec *)(uintptr_t)service->previous_spec->msg;
+        m->running = store_running_tasks(a->store, service);
+        m->desired = service_desired(a, service);
+        return m;
+}
+
+const Swarm__Task *task_to_msg(struct api *a, struct task *task, struct task_msg *ret)
+{
+        object_encode(a->store, ROW_TASKS, task, &ret->object);
+        Swarm__Task *m = &ret->object.m.task;
+        m->service_name = task->service->name;
+        m->image = task->spec->msg->task->container->image;
+        ret->hostname[0] = 0;
+        if (task->node)
+                snprintf(ret->hostname, sizeof(ret->hostname), "%s", node_hostname(task->node));
+        m->node_hostname = ret->hostname;
+        return m;
+}
+
+static void add_reserved(const struct node *node, Swarm__Resources *sum, uint64_t *tasks)
+{
+        struct task *t;
+
+        LIST_FOREACH (t, &node->tasks, node_link) {
+                const Swarm__Resources *r = t->spec->msg->task->reservations;
+
+                if (task_state_is_terminal(t->state) || t->desired > TASK_RUNNING)
+                        continue;
+                (*tasks)++;
+                sum->nano_cpus += r ? r->nano_cpus : 0;
+                sum->memory_bytes += r ? r->memory_bytes : 0;
+        }
+}
+
+struct node_msg {
+        struct object_msg object;
+        Swarm__Resources reserved;
+};
+
+static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct node_msg *ret)
+{
+        object_encode(a->store, ROW_NODES, node, &ret->object);
+        Swarm__Node *m = &ret->object.m.node;
+        m->state = node->state; /* suspect, too */
+        swarm__resources__init(&ret->reserved);
+        add_reserved(node, &ret->reserved, &m->tasks);
+        m->reserved = &ret->reserved;
+        if (node->role == ROLE_MANAGER)
+                m->manager_status =
+                        id_is_equal(node->id, a->config->node) ? MANAGER_LEADER : MANAGER_REACHABLE;
+        return m;
+}
+
+/* --- answers in parts ----------------------------------------------------------------------------
+ */
+/* A list under way: the packed items of the present part, as fields number `field` of the list. */
+struct parts {
+        struct call *c;
+        unsigned response_field; /* of Response: the list */
+        struct buf items;
+};
+
+#define LIST_ITEM_FIELD 1 /* every list message has its items there */
+
+static void put_varint(struct buf *b, uint64_t v)
+{
+        for (; v >= 0x80; v >>= 7)
+                buf_putc(b, (char)(v | 0x80));
+        buf_putc(b, (char)v);
+}
+
+static void put_field(struct buf *b, unsigned field, const struct buf *bytes)
+{
+        put_varint(b, field << 3 | 2);
+        put_varint(b, bytes->len);
+        buf_append(b, bytes->data, bytes->len);
+}
+
+static void send_part(struct parts *p, bool more)
+{
+        Swarm__Response head = SWARM__RESPONSE__INIT;
+        _cleanup_buf_ struct buf b = {0};
+
+        head.number = p->c->q->number;
+        head.more = more;
+        WIRE_PACK(&head, &b);
+        put_field(&b, p->response_field, &p->items);
+        buf_clear(&p->items);
+        effect_client_bytes(p->c->effects, p->c->connection, &b);
+}
+
+static void add_part(struct parts *p, const ProtobufCMessage *m)
+{
+        _cleanup_buf_ struct buf b = {0};
+
+        wire_pack(m, &b);
+        if (p->items.len + b.len > LIST_PART_BYTES)
+                send_part(p, true);
+        put_field(&p->items, LIST_ITEM_FIELD, &b);
+}
+
+static int end_parts(struct parts *p)
+{
+        send_part(p, false);
+        buf_done(&p->items);
+        return 0;
+}
+
+/* --- services ------------------------------------------------------------------------------------
+ */
+static size_t label_values(Swarm__KeyValue *const *labels, size_t n, const char *key,
+                           char (*texts)[256], struct filter_value *values)
+{
+        size_t k = 0;
+
+        for (size_t i = 0; i < n && i < 16; i++) {
+                values[k++] = (struct filter_value){key, labels[i]->key, false};
+                snprintf(texts[i], sizeof(texts[i]), "%s=%s", labels[i]->key, labels[i]->value);
+                values[k++] = (struct filter_value){key, texts[i], false};
+        }
+        return k;
+}
+
+int on_service_list(struct call *c)
+{
+        static const char *const keys[] = {"id", "label", "mode", "name", NULL};
+        const Swarm__ListRequest *m = c->q->service_list;
+        struct parts p = {c, SWARM__RESPONSE__KIND_SERVICES, {0}};
+        struct service *s;
+        size_t i;
+        int r = filters_check(m->filters, m->n_filters, keys, &c->err);
+
+        if (r < 0)
+                return r;
+        MAP_FOREACH (s, i, store_services(c->a->store)) {
+                const Swarm__ServiceSpec *spec = s->spec->msg;
+                char texts[16][256];
+                struct filter_value values[3 + 32] = {
+                        {"id", NULL, true},
+                        {"name", s->name, true},
+                        {"mode", service_mode_name((enum service_mode)spec->mode), false}};
+                struct id_text id = id_text(s->id);
+                struct object_msg o;
+
+                values[0].value = id.s;
+                size_t n =
+                        3 + label_values(spec->labels, spec->n_labels, "label", texts, values + 3);
+                if (!s->is_removing && filters_match(m->filters, m->n_filters, values, n))
+                        add_part(&p, &service_to_msg(c->a, s, &o)->base);
+        }
+        return end_parts(&p);
+}
+
+int on_service_get(struct call *c)
+{
+        const Swarm__RefList *refs = c->q->service_get;
+        struct parts p = {c, SWARM__RESPONSE__KIND_SERVICES, {0}};
+        struct object_msg o;
+        struct service *s;
+
+        for (size_t i = 0; i < refs->n_refs; i++) {
+                int r = find_service(c->a, refs->refs[i], &s, &c->err);
+
+                if (r < 0)
+                        return r;
+        }
+        for (size_t i = 0; i < refs->n_refs; i++)
+                if (find_service(c->a, refs->refs[i], &s, &c->err) == 0)
+                        add_part(&p, &service_to_msg(c->a, s, &o)->base);
+        return end_parts(&p);
+}
+
+/* --- tasks ---------------------------------------------------------------------------------------
+ */
+static bool task_matches(const Swarm__ListRequest *m, struct task *t)
+{
+        static const char running[] = "running";
+        struct id_text id = id_text(t->id), node_id = {{0}};
+        _cleanup_free_ char *name = task_name(t);
+        const char *desired =
+                t->desired <= TASK_RUNNING ? running : task_state_name((enum task_state)t->desired);
+        struct filter_value values[] = {
+                {"id", id.s, true},
+                {"name", name, true},
+                {"service", t->service->name, false},
+                {"node", t->node ? node_hostname(t->node) : NULL, false},
+                {"node", t->node ? node_id.s : NULL, true},
+                {"desired-state", desired, false},
+                {"desired-state", task_state_name((enum task_state)t->desired), false},
+                /* what a service removed or replaced is "shutdown" to people */
+                {"desired-state", t->desired > TASK_RUNNING ? "shutdown" : NULL, false},
+        };
+
+        if (t->node)
+                node_id = id_text(t->node->id);
+        return filters_match(m->filters, m->n_filters, values, ARRAY_SIZE(values));
+}
+
+static void add_task(struct parts *p, const Swarm__ListRequest *m, struct task *t)
+{
+        struct task_msg o;
+
+        if (!t->service->is_removing && task_matches(m, t))
+                add_part(p, &task_to_msg(p->c->a, t, &o)->base);
+}
+
+static void add_service_tasks(struct parts *p, const Swarm__ListRequest *m, struct service *s)
+{
+        struct task *t;
+
+        LIST_FOREACH (t, &s->tasks, service_link)
+                add_task(p, m, t);
+}
+
+static void add_node_tasks(struct parts *p, const Swarm__ListRequest *m, struct node *node)
+{
+        struct task *t;
+
+        LIST_FOREACH (t, &node->tasks, node_link)
+                add_task(p, m, t);
+}
+
+int on_task_list(struct call *c)
+{
+        static const char *const keys[] = {"id", "name", "service", "node", "desired-state", NULL};
+        const Swarm__ListRequest *m = c->q->task_list;
+        struct parts p = {c, SWARM__RESPONSE__KIND_TASKS, {0}};
+        struct service *s;
+        struct node *node;
+        size_t i;
+        int r = filters_check(m->filters, m->n_filters, keys, &c->err);
+
+        for (size_t k = 0; r == 0 && k < m->n_refs; k++)
+                r = m->refs_are_nodes ? find_node(c->a, m->refs[k], &node, &c->err)
+                                      : find_service(c->a, m->refs[k], &s, &c->err);
+        if (r < 0)
+                return r;
+        for (size_t k = 0; k < m->n_refs; k++) {
+                if (m->refs_are_nodes && find_node(c->a, m->refs[k], &node, &c->err) == 0)
+                        add_node_tasks(&p, m, node);
+                else if (find_service(c->a, m->refs[k], &s, &c->err) == 0)
+                        add_service_tasks(&p, m, s);
+        }
+        if (m->n_refs == 0) {
+                MAP_FOREACH (s, i, store_services(c->a->store))
+                        add_service_tasks(&p, m, s);
+        }
+        return end_parts(&p);
+}
+
+int on_task_get(struct call *c)
+{
+        const Swarm__RefList *refs = c->q->task_get;
+        struct parts p = {c, SWARM__RESPONSE__KIND_TASKS, {0}};
+        struct task_msg o;
+        struct task *t;
+
+        for (size_t i = 0; i < refs->n_refs; i++) {
+                int r = find_task(c->a, refs->refs[i], &t, &c->err);
+
+                if (r < 0)
+                        return r;
+        }
+        for (size_t i = 0; i < refs->n_refs; i++) {
+                if (find_task(c->a, refs->refs[i], &t, &c->err) < 0)
+                        continue;
+                task_to_msg(c->a, t, &o);
+                o.object.m.task.spec = t->spec->msg->task;
+                add_part(&p, &o.object.m.task.base);
+        }
+        return end_parts(&p);
+}
+
+/* --- nodes ---------------------------------------------------------------------------------------
+ */
+static bool node_matches(const Swarm__ListRequest *m, const struct node *node)
+{
+        char own[16][256], engine[16][256];
+        struct id_text id = id_text(node->id);
+        struct filter_value values[3 + 64] = {{"id", id.s, true},
+                                              {"name", node_hostname(node), true},
+                                              {"role", node_role_name(node->role), false}};
+        size_t n = 3;
+
+        n += label_values(node->labels->labels, node->labels->n_labels, "node.label", own,
+                          values + n);
+        if (node->description)
+                n += label_values(node->description->engine_labels,
+                                  node->description->n_engine_labels, "label", engine, values + n);
+        return filters_match(m->filters, m->n_filters, values, n);
+}
+
+int on_node_list(struct call *c)
+{
+        static const char *const keys[] = {"id", "name", "role", "label", "node.label", NULL};
+        const Swarm__ListRequest *m = c->q->node_list;
+        struct parts p = {c, SWARM__RESPONSE__KIND_NODES, {0}};
+        struct node_msg o;
+        struct node *node;
+        size_t i;
+        int r = filters_check(m->filters, m->n_filters, keys, &c->err);
+
+        if (r < 0)
+                return r;
+        MAP_FOREACH (node, i, store_nodes(c->a->store))
+                if (node_matches(m, node))
+                        add_part(&p, &node_to_msg(c->a, node, &o)->base);
+        return end_parts(&p);
+}
+
+int on_node_get(struct call *c)
+{
+        const Swarm__RefList *refs = c->q->node_get;
+        struct parts p = {c, SWARM__RESPONSE__KIND_NODES, {0}};
+        struct node_msg o;
+        struct node *node;
+
+        for (size_t i = 0; i < refs->n_refs; i++) {
+                int r = find_node(c->a, refs->refs[i], &node, &c->err);
+
+                if (r < 0)
+                        return r;
+        }
+        for (size_t i = 0; i < refs->n_refs; i++)
+                if (find_node(c->a, refs->refs[i], &node, &c->err) == 0)
+                        add_part(&p, &node_to_msg(c->a, node, &o)->base);
+        return end_parts(&p);
+}
+
+/* --- the cluster ---------------------------------------------------------------------------------
+ */
+static void add_nodes(struct api *a, Swarm__Info *info)
+{
+        struct node *node;
+        size_t i;
+
+        MAP_FOREACH (node, i, store_nodes(a->store)) {
+                uint64_t tasks = 0;
+
+                info->nodes++;
+                add_reserved(node, info->reserved, &tasks);
+                if (node->state != NODE_READY || !node->description || !node->description->capacity)
+                        continue;
+                info->nodes_ready++;
+                info->capacity->nano_cpus += node->description->capacity->nano_cpus;
+                info->capacity->memory_bytes += node->description->capacity->memory_bytes;
+        }
+}
+
+static void add_services(struct api *a, Swarm__Info *info)
+{
+        struct service *s;
+        size_t i;
+
+        MAP_FOREACH (s, i, store_services(a->store)) {
+                info->services += !s->is_removing;
+                info->tasks_running += store_running_tasks(a->store, s);
+        }
+}
+
+int on_info(struct call *c)
+{
+        struct api *a = c->a;
+        Swarm__Info info = SWARM__INFO__INIT;
+        Swarm__Resources capacity = SWARM__RESOURCES__INIT, reserved = SWARM__RESOURCES__INIT;
+        Swarm__Response r = SWARM__RESPONSE__INIT;
+        uint8_t node[ID_BYTES];
+
+        info.cluster_id = store_cluster(a->store)->msg->id;
+        info.version = (char *)(uintptr_t)a->config->version;
+        info.node_id = wire_id(a->config->node, node);
+        info.managers = 1;
+        info.capacity = &capacity;
+        info.reserved = &reserved;
+        add_nodes(a, &info);
+        add_services(a, &info);
+        info.tasks = store_tasks(a->store)->len;
+        info.images = store_images(a->store)->len;
+        info.leader = (char *)(uintptr_t)a->config->hostname;
+        info.last_index = a->last_index;
+        info.warning = (char *)(uintptr_t)(a->warning ? a->warning : protobuf_c_empty_string);
+        r.kind_case = SWARM__RESPONSE__KIND_INFO;
+        r.info = &info;
+        call_answer(c, &r);
+        return 0;
+}

@@ -1,0 +1,106 @@
+/* What the dispatcher's files share: see dispatcher.h. */
+#pragma once
+
+#include "manager/dispatcher/dispatcher.h"
+
+#define ASSIGN_TASKS_MAX    1024        /* of one message */
+#define ASSIGN_BYTES_MAX    (1u << 20)  /* likewise, when it is closed; one spec may go beyond */
+#define SEND_BYTES_MAX      (64u << 20) /* of assignments told in one turn */
+#define SESSION_SPECS_MAX   4096        /* told in a session; then a complete set begins anew */
+#define ASSIGN_RETRY_MS     5000        /* a set that a heartbeat does not confirm is sent again */
+#define RECONNECT_MS        3000        /* what agents need to find a manager that started */
+#define STALL_MS            1000        /* woken later than this, we were the one that was silent */
+#define NODE_ORPHAN_MS      (24 * 3600 * 1000LL) /* down so long, its tasks are given up */
+#define STATUS_TEXT_MAX     512                  /* bytes of a task's message or error */
+#define REPORT_AHEAD_MAX_MS (24 * 3600 * 1000LL) /* an agent's clock is not believed beyond */
+
+#define HOSTNAME_MAX_LEN      253
+#define DESCRIPTION_TEXT_MAX  255 /* bytes of any other text of a description */
+#define DESCRIPTION_ITEMS_MAX 256 /* labels, generic resources and their names */
+
+/* An array of ids that grows. */
+struct id_list {
+        struct id *ids;
+        size_t n, cap;
+};
+
+/* What is known of a node beyond the store: node->session. Lives from the node's first registration
+ * (or from the start) until the node is removed. */
+struct session {
+        struct node *node;
+        struct id id; /* zero: has none, must register */
+
+        struct list live_link; /* dispatcher.live, .suspect or .down; each in order of heard_ms */
+        int64_t heard_ms;      /* mono; in .down: when it was declared down */
+
+        struct list tell_link; /* dispatcher.tell: there is something to send */
+        bool needs_complete;
+        bool must_ack;
+        uint64_t status_seq;    /* of the newest batch taken; 0: none yet */
+        uint64_t assign_seq;    /* results_in of the last message sent */
+        uint64_t confirmed_seq; /* that a heartbeat has told */
+        int64_t assigned_ms;    /* mono, when that was sent */
+        struct id_list dirty;   /* tasks that changed; their TASK_FLAG_TELL is set */
+        struct id_list removed; /* tasks to forget */
+        struct map specs;       /* struct sent_spec: what the agent has */
+};
+
+/* A version of a spec that the agent has. */
+struct sent_spec {
+        struct id key; /* of service and version together */
+};
+
+struct removed_node {
+        struct list link;
+        struct id id;
+        uint8_t key[32];
+};
+
+struct dispatcher {
+        struct store *store;
+        struct logs *logs;
+        struct turn_config config;
+        struct store_watch watch;
+
+        struct list live, suspect, down; /* struct session */
+        size_t live_count, suspect_count;
+        int64_t floor_ms; /* nobody counts as heard earlier than this */
+        int64_t check_ms; /* when the next check is due; TIME_NEVER: none */
+        bool is_waiting;  /* marking down waits: most are silent */
+        char warning[160];
+
+        struct list tell;          /* sessions */
+        struct list removed_nodes; /* struct removed_node: to be told so */
+        struct batch *batch;       /* the message being put together */
+};
+
+/* liveness.c */
+int64_t dispatcher_setting_ms(int64_t value, int64_t standard);
+const Swarm__ClusterSettings *dispatcher_settings(struct dispatcher *d);
+void liveness_heard(struct dispatcher *d, struct session *s, struct now now);
+void liveness_forget(struct dispatcher *d, struct session *s);
+
+/* dispatcher.c */
+struct session *session_of(struct node *node); /* NULL: none */
+/* Ends the session: the agent must register anew. */
+void session_close(struct session *s);
+void session_must_tell(struct dispatcher *d, struct session *s);
+
+/* status.c */
+void status_on_batch(struct dispatcher *d, struct session *s, struct now now,
+                     const Swarm__StatusBatch *m);
+
+/* description.c: is what an agent tells of itself within the limits? One line of text if not. */
+int description_check(const Swarm__NodeDescription *m, struct err *err);
+bool description_is_equal(const Swarm__NodeDescription *a, const Swarm__NodeDescription *b);
+
+/* assign.c */
+void id_list_push(struct id_list *l, struct id id);
+void id_list_done(struct id_list *l);
+void assign_on_task(struct dispatcher *d, struct task *task, enum change_kind kind,
+                    const struct task_before *before);
+void assign_forget_specs(struct session *s);
+struct batch *batch_new(void);
+void batch_free(struct batch *b);
+/* Sends what the session waits for; returns about how many bytes that were. */
+size_t assign_send(struct dispatcher *d, struct session *s, struct now now, struct list *effects);

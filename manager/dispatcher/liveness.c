@@ -1,0 +1,173 @@
+/*
+ * Who is silent. Sessions stand in three lists by when they were last heard: live, suspect, down.
+ * As all have the same periods, each list is in order of its deadlines, and a heartbeat costs O(1).
+ *
+ *   live --silent for suspect_ms--> suspect --silent for down_ms--> down --24 h--> tasks orphaned
+ *     ^-----------any message-----------'                             |
+ *     ^------------------------------registers again-----------------'
+ *
+ * When more than half of the nodes that should be there are suspect at once, our own network is the
+ * more likely culprit: none is declared down then until mass_failure_wait_ms later. When we
+ * ourselves were stopped (woken much later than asked), everyone gets a full period again.
+ */
+#include <stdio.h>
+
+#include "manager/dispatcher/dispatcher_internal.h"
+#include "shared/base/mem.h"
+
+int64_t dispatcher_setting_ms(int64_t value, int64_t standard)
+{
+        return value > 0 ? value : standard;
+}
+
+const Swarm__ClusterSettings *dispatcher_settings(struct dispatcher *d)
+{
+        return store_cluster(d->store)->msg->settings;
+}
+
+static struct session *front(struct list *l)
+{
+        return list_is_empty(l) ? NULL : LIST_ITEM(l->next, struct session, live_link);
+}
+
+static int64_t heard_ms(const struct dispatcher *d, const struct session *s)
+{
+        return MAX(s->heard_ms, d->floor_ms);
+}
+
+void liveness_forget(struct dispatcher *d, struct session *s)
+{
+        if (!list_is_linked(&s->live_link))
+                return;
+        if (s->node->state == NODE_SUSPECT)
+                d->suspect_count--;
+        else if (s->node->state != NODE_DOWN)
+                d->live_count--;
+        list_remove(&s->live_link);
+}
+
+void liveness_heard(struct dispatcher *d, struct session *s, struct now now)
+{
+        liveness_forget(d, s);
+        s->heard_ms = now.mono_ms;
+        list_push_back(&d->live, &s->live_link);
+        d->live_count++;
+        if (s->node->state != NODE_READY)
+                store_set_node_state(d->store, s->node, NODE_READY, NULL, now.wall_ms);
+}
+
+static void become_suspect(struct dispatcher *d, struct session *s, struct now now)
+{
+        liveness_forget(d, s);
+        store_set_node_state(d->store, s->node, NODE_SUSPECT, NULL, now.wall_ms);
+        list_push_back(&d->suspect, &s->live_link);
+        d->suspect_count++;
+}
+
+static void become_down(struct dispatcher *d, struct session *s, struct now now)
+{
+        liveness_forget(d, s);
+        session_close(s);
+        s->heard_ms = now.mono_ms;
+        list_push_back(&d->down, &s->live_link);
+        store_set_node_state(d->store, s->node, NODE_DOWN, "heartbeat failure", now.wall_ms);
+        logs_on_node_down(d->logs, s->node->id);
+}
+
+static int64_t check_live(struct dispatcher *d, struct now now)
+{
+        int64_t suspect_ms =
+                dispatcher_setting_ms(dispatcher_settings(d)->suspect_ms, DEFAULT_SUSPECT_MS);
+        struct session *s;
+
+        while ((s = front(&d->live))) {
+                if (heard_ms(d, s) + suspect_ms > now.mono_ms)
+                        return heard_ms(d, s) + suspect_ms;
+                become_suspect(d, s, now);
+        }
+        return TIME_NEVER;
+}
+
+static bool is_mass_failure(const struct dispatcher *d)
+{
+        return d->suspect_count * 2 > d->suspect_count + d->live_count;
+}
+
+static int64_t check_suspect(struct dispatcher *d, struct now now, size_t change_max)
+{
+        const Swarm__ClusterSettings *c = dispatcher_settings(d);
+        int64_t down_ms = dispatcher_setting_ms(c->down_ms, DEFAULT_DOWN_MS);
+        int64_t wait_ms = dispatcher_setting_ms(c->mass_failure_wait_ms, DEFAULT_MASS_FAILURE_MS);
+        bool is_mass = is_mass_failure(d);
+        struct session *s = front(&d->suspect);
+        bool was_waiting = d->is_waiting;
+
+        d->is_waiting = is_mass && s && heard_ms(d, s) + down_ms <= now.mono_ms;
+        if (was_waiting && !is_mass && s)
+                d->floor_ms = now.mono_ms; /* they are coming back: each gets its time to do so */
+        for (; (s = front(&d->suspect));) {
+                int64_t due = heard_ms(d, s) + down_ms;
+
+                if (due > now.mono_ms)
+                        return due;
+                if (is_mass && due + wait_ms > now.mono_ms)
+                        return due + wait_ms;
+                if (store_change_count(d->store) >= change_max)
+                        return now.mono_ms;
+                become_down(d, s, now);
+        }
+        d->is_waiting = false;
+        return TIME_NEVER;
+}
+
+/* True when all is done for this node. */
+static bool orphan_tasks(struct dispatcher *d, struct node *node, struct now now, size_t change_max)
+{
+        struct task *task;
+
+        LIST_FOREACH (task, &node->tasks, node_link) {
+                if (task->state < TASK_ASSIGNED || task_state_is_terminal(task->state))
+                        continue;
+                if (store_change_count(d->store) >= change_max)
+                        return false;
+                store_set_task_state(d->store, task, TASK_ORPHANED, now.wall_ms, "orphaned",
+                                     "node has been down for 24 hours", -1);
+        }
+        return true;
+}
+
+static int64_t check_down(struct dispatcher *d, struct now now, size_t change_max)
+{
+        struct session *s;
+
+        while ((s = front(&d->down))) {
+                if (s->heard_ms + NODE_ORPHAN_MS > now.mono_ms)
+                        return s->heard_ms + NODE_ORPHAN_MS;
+                if (!orphan_tasks(d, s->node, now, change_max))
+                        return now.mono_ms;
+                liveness_forget(d, s);
+        }
+        return TIME_NEVER;
+}
+
+int64_t dispatcher_check(struct dispatcher *d, struct now now, size_t change_max)
+{
+        if (d->check_ms != TIME_NEVER && now.mono_ms - d->check_ms > STALL_MS)
+                d->floor_ms = now.mono_ms;
+        int64_t due = check_live(d, now);
+        due = MIN(due, check_suspect(d, now, change_max));
+        due = MIN(due, check_down(d, now, change_max));
+        d->check_ms = due;
+        return due;
+}
+
+const char *dispatcher_warning(struct dispatcher *d)
+{
+        if (!d->is_waiting)
+                return NULL;
+        snprintf(d->warning, sizeof(d->warning),
+                 "%zu of %zu nodes are silent: their tasks are not replaced yet, as this manager's "
+                 "own network may be cut",
+                 d->suspect_count, d->suspect_count + d->live_count);
+        return d->warning;
+}

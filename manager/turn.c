@@ -1,0 +1,207 @@
+/*
+ * turn: the table of contents of the manager. Inputs wait in a queue until turn_run hears them in
+ * order; then the stages run once, each over the same store:
+ *
+ *   api          what clients ask for        -> services, nodes, images, settings
+ *   dispatcher   what agents say             -> nodes, states of tasks
+ *   orchestrator which tasks there should be -> tasks
+ *   scheduler    where they run              -> assigned tasks
+ *   api          what streams are told       -> effects
+ *   dispatcher   what agents are told        -> effects
+ *
+ * A turn is bounded: once the store has TURN_CHANGES_MAX changes, inputs wait and stages stop, and
+ * turn_run asks to be run again at once. Nothing here can fail.
+ */
+#include "manager/turn.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "manager/api/api.h"
+#include "manager/dispatcher/dispatcher.h"
+#include "manager/logs/logs.h"
+#include "manager/orchestrator/orchestrator.h"
+#include "manager/scheduler/scheduler.h"
+#include "shared/base/mem.h"
+#include "shared/wire/wire.h"
+
+enum input_kind { INPUT_CLIENT, INPUT_AGENT, INPUT_CLIENT_GONE };
+
+struct input {
+        struct list link;
+        enum input_kind kind;
+        struct peer from;
+        uint8_t key[32];
+        size_t len;
+        uint8_t bytes[];
+};
+
+struct turn {
+        struct store *store;
+        struct rng rng;
+        struct list inputs; /* struct input, in order of arrival */
+        size_t input_count, input_bytes;
+        struct wire_arena arena; /* of the message that is looked at */
+
+        struct logs *logs;
+        struct api *api;
+        struct dispatcher *dispatcher;
+        struct orchestrator *orchestrator;
+        struct scheduler *scheduler;
+};
+
+struct turn *turn_new(struct store *store, const struct turn_config *config, struct now now)
+{
+        struct turn *t = xnew(struct turn);
+
+        t->store = store;
+        t->rng.state = config->seed;
+        list_init(&t->inputs);
+        t->logs = logs_new();
+        t->api = api_new(store, t->logs, config, now);
+        t->dispatcher = dispatcher_new(store, t->logs, config, now);
+        t->orchestrator = orchestrator_new(store, now);
+        t->scheduler = scheduler_new(store, now);
+        return t;
+}
+
+static void drop_input(struct turn *t, struct input *in)
+{
+        list_remove(&in->link);
+        t->input_count--;
+        t->input_bytes -= in->len;
+        free(in);
+}
+
+void turn_free(struct turn *t)
+{
+        if (!t)
+                return;
+        while (!list_is_empty(&t->inputs))
+                drop_input(t, LIST_ITEM(t->inputs.next, struct input, link));
+        scheduler_free(t->scheduler);
+        orchestrator_free(t->orchestrator);
+        dispatcher_free(t->dispatcher);
+        api_free(t->api);
+        logs_free(t->logs);
+        wire_arena_done(&t->arena);
+        free(t);
+}
+
+/* --- inputs -------------------------------------------------------------------------------------
+ */
+static struct input *queue(struct turn *t, enum input_kind kind, struct peer from, const uint8_t *p,
+                           size_t n)
+{
+        struct input *in = xcalloc(1, sizeof(*in) + n);
+
+        in->kind = kind;
+        in->from = from;
+        in->len = n;
+        if (n)
+                memcpy(in->bytes, p, n);
+        list_push_back(&t->inputs, &in->link);
+        t->input_count++;
+        t->input_bytes += n;
+        return in;
+}
+
+/* Room in the queue, and bytes that are a message? They are kept packed: it is a tenth in size. */
+static int check_input(struct turn *t, const ProtobufCMessageDescriptor *d, const uint8_t *p,
+                       size_t n)
+{
+        if (n > MESSAGE_BYTES_MAX)
+                return -EBADMSG;
+        if (t->input_count >= TURN_INPUTS_MAX || t->input_bytes + n > TURN_INPUT_BYTES_MAX)
+                return -EAGAIN;
+        bool is_message = wire_unpack(&t->arena, d, p, n) != NULL;
+        wire_arena_reset(&t->arena);
+        return is_message ? 0 : -EBADMSG;
+}
+
+int turn_input_client(struct turn *t, uint64_t connection, const uint8_t *p, size_t n)
+{
+        int r = check_input(t, &swarm__request__descriptor, p, n);
+
+        if (r == 0)
+                queue(t, INPUT_CLIENT, (struct peer){.connection = connection}, p, n);
+        return r;
+}
+
+int turn_input_agent(struct turn *t, struct peer from, const uint8_t key[32], const uint8_t *p,
+                     size_t n)
+{
+        int r = check_input(t, &swarm__agent_message__descriptor, p, n);
+
+        if (r == 0)
+                memcpy(queue(t, INPUT_AGENT, from, p, n)->key, key, 32);
+        return r;
+}
+
+void turn_input_client_gone(struct turn *t, uint64_t connection)
+{
+        queue(t, INPUT_CLIENT_GONE, (struct peer){.connection = connection}, NULL, 0);
+}
+
+bool turn_has_inputs(const struct turn *t)
+{
+        return !list_is_empty(&t->inputs);
+}
+
+static void hear(struct turn *t, struct now now, const struct input *in, struct list *effects)
+{
+        const void *m;
+
+        switch (in->kind) {
+        case INPUT_CLIENT:
+                m = wire_unpack(&t->arena, &swarm__request__descriptor, in->bytes, in->len);
+                if (m)
+                        api_on_request(t->api, in->from.connection, m, &t->rng, effects);
+                break;
+        case INPUT_AGENT:
+                m = wire_unpack(&t->arena, &swarm__agent_message__descriptor, in->bytes, in->len);
+                if (m)
+                        dispatcher_on_message(t->dispatcher, now, in->from, in->key, m, &t->rng,
+                                              effects);
+                break;
+        case INPUT_CLIENT_GONE: api_on_client_gone(t->api, in->from.connection); break;
+        }
+        wire_arena_reset(&t->arena);
+}
+
+static void hear_all(struct turn *t, struct now now, struct list *effects)
+{
+        while (!list_is_empty(&t->inputs) && store_change_count(t->store) < TURN_CHANGES_MAX) {
+                struct input *in = LIST_ITEM(t->inputs.next, struct input, link);
+
+                hear(t, now, in, effects);
+                drop_input(t, in);
+        }
+}
+
+/* --- the turn -----------------------------------------------------------------------------------
+ */
+int64_t turn_run(struct turn *t, struct now now, struct list *ret_effects)
+{
+        int64_t due = TIME_NEVER;
+
+        api_begin(t->api, now);
+        hear_all(t, now, ret_effects);
+        if (turn_has_inputs(t)) /* nobody is silent whose message still waits here */
+                due = now.mono_ms;
+        else
+                due = MIN(due, dispatcher_check(t->dispatcher, now, TURN_CHANGES_MAX));
+        due = MIN(due, orchestrator_run(t->orchestrator, now, &t->rng, TURN_CHANGES_MAX));
+        due = MIN(due, scheduler_run(t->scheduler, now, TURN_CHANGES_MAX));
+
+        api_set_warning(t->api, dispatcher_warning(t->dispatcher));
+        due = MIN(due, api_send(t->api, ret_effects));
+        if (dispatcher_send(t->dispatcher, now, ret_effects))
+                due = now.mono_ms;
+        return due;
+}
+
+void turn_set_last_index(struct turn *t, uint64_t index)
+{
+        api_set_last_index(t->api, index);
+}
