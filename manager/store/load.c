@@ -242,7 +242,7 @@ int load_task(struct store *s, const Swarm__Task *msg, uint64_t row)
                 task = task_new(id);
                 task->service = service;
                 task->node = node;
-                task->spec = spec_ref(spec);
+                task->spec = spec_retain(spec);
                 set_task(s, task, msg);
                 task_link(s, task);
         } else if (task->service != service) {

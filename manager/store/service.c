@@ -78,7 +78,7 @@ static struct spec *add_spec(struct store *s, struct service *service,
         buf_done(&packed);
         spec->row = ++s->last_row[ROW_SPECS];
         mark_created(s, ROW_SPECS, spec);
-        return spec_ref(spec);
+        return spec_retain(spec);
 }
 
 struct service *store_add_service(struct store *s, struct id id, const Swarm__ServiceSpec *spec,
@@ -107,7 +107,7 @@ void store_set_service_spec(struct store *s, struct service *service,
         service->spec = add_spec(s, service, spec);
         service->updated_ms = wall_ms;
         service_rename(s, service);
-        spec_unref(s, oldest);
+        spec_release(s, oldest);
         changed(s, service);
 }
 
@@ -121,7 +121,7 @@ void store_swap_service_spec(struct store *s, struct service *service, bool drop
         service->updated_ms = wall_ms;
         service_rename(s, service);
         if (drop)
-                spec_unref(s, current);
+                spec_release(s, current);
         changed(s, service);
 }
 
@@ -150,6 +150,6 @@ void store_remove_service(struct store *s, struct service *service)
         tell(s, service, CHANGE_REMOVED);
         list_remove(&service->orch_link);
         list_remove(&service->sched_link);
-        spec_unref(s, service->spec);
-        spec_unref(s, service->previous_spec);
+        spec_release(s, service->spec);
+        spec_release(s, service->previous_spec);
 }

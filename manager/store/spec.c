@@ -37,13 +37,13 @@ struct spec *spec_new(struct store *s, struct id service_id, uint64_t version,
         return spec;
 }
 
-struct spec *spec_ref(struct spec *spec)
+struct spec *spec_retain(struct spec *spec)
 {
         spec->refs++;
         return spec;
 }
 
-void spec_unref(struct store *s, struct spec *spec)
+void spec_release(struct store *s, struct spec *spec)
 {
         if (!spec)
                 return;

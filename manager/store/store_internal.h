@@ -95,9 +95,9 @@ struct spec *spec_find(struct store *s, struct id service_id, uint64_t version);
 /* Takes msg and the packed bytes; no reference yet. */
 struct spec *spec_new(struct store *s, struct id service_id, uint64_t version,
                       Swarm__ServiceSpec *msg, uint8_t *packed, size_t packed_len);
-struct spec *spec_ref(struct spec *spec);
+struct spec *spec_retain(struct spec *spec);
 /* The last reference removes it, as a change; NULL is fine. */
-void spec_unref(struct store *s, struct spec *spec);
+void spec_release(struct store *s, struct spec *spec);
 
 /* --- objects without recording and telling (load.c and the mutators) --- */
 void service_link(struct store *s, struct service *service);

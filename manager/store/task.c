@@ -81,7 +81,7 @@ struct task *store_add_task(struct store *s, struct service *service, const stru
         struct task *task = task_new(init->id);
 
         task->service = service;
-        task->spec = spec_ref(init->spec);
+        task->spec = spec_retain(init->spec);
         task->node = init->node;
         task->slot = init->slot;
         task->state = (uint16_t)init->state;
@@ -177,5 +177,5 @@ void store_remove_task(struct store *s, struct task *task)
         mark_removed(s, ROW_TASKS, task);
         tell(s, task, CHANGE_REMOVED, &was);
         list_remove(&task->stage_link);
-        spec_unref(s, task->spec);
+        spec_release(s, task->spec);
 }
