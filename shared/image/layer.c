@@ -256,33 +256,52 @@ static int take_whiteout(struct unpack *u, struct err *err)
         return layer_fs_whiteout(&u->fs, &u->path, err);
 }
 
-static int take_entry(struct unpack *u, struct err *err)
+/* What can be told of an entry without looking at what is there already. */
+static int check_entry(struct unpack *u, struct layer_meta *meta, struct err *err)
 {
-        const char *name = archive_entry_pathname(u->entry);
-        const char *target = archive_entry_hardlink(u->entry);
-        struct layer_meta meta;
-        int r = layer_path_parse(name, &u->path, err);
+        int r = layer_path_parse(archive_entry_pathname(u->entry), &u->path, err);
 
         if (r == 0)
-                r = get_meta(u->entry, &meta, err);
-        if (r < 0)
+                r = get_meta(u->entry, meta, err);
+        if (r < 0 || archive_entry_hardlink(u->entry))
                 return r;
-        if (str_has_prefix(layer_path_leaf(&u->path), WHITEOUT_PREFIX))
-                return take_whiteout(u, err);
-        if (target)
-                return take_hardlink(u, target, err);
         switch (archive_entry_filetype(u->entry)) {
-        case AE_IFDIR: return take_dir(u, &meta, err);
+        case AE_IFDIR:
         case AE_IFREG:
         case AE_IFLNK:
-        case AE_IFIFO: return take_other(u, &meta, err);
+        case AE_IFIFO: return 0;
         case AE_IFCHR:
         case AE_IFBLK: return err_set(err, EPERM, "device nodes cannot be part of an image");
         default: return err_set(err, EINVAL, "is neither file, folder, link nor pipe");
         }
 }
 
-static int take_entries(struct unpack *u, struct err *err)
+static int take_entry(struct unpack *u, struct err *err)
+{
+        const char *target = archive_entry_hardlink(u->entry);
+        struct layer_meta meta;
+        int r = check_entry(u, &meta, err);
+
+        if (r < 0)
+                return r;
+        if (str_has_prefix(layer_path_leaf(&u->path), WHITEOUT_PREFIX))
+                return take_whiteout(u, err);
+        if (target)
+                return take_hardlink(u, target, err);
+        if (archive_entry_filetype(u->entry) == AE_IFDIR)
+                return take_dir(u, &meta, err);
+        return take_other(u, &meta, err);
+}
+
+static int scan_entry(struct unpack *u, struct err *err)
+{
+        struct layer_meta meta;
+
+        return check_entry(u, &meta, err);
+}
+
+static int each_entry(struct unpack *u, int (*fn)(struct unpack *u, struct err *err),
+                      struct err *err)
 {
         for (;;) {
                 int r = archive_read_next_header(u->tar, &u->entry);
@@ -295,10 +314,35 @@ static int take_entries(struct unpack *u, struct err *err)
                         return err_set(err, EBADMSG, "damaged: an entry without a name");
                 if (++u->entries > LAYER_ENTRIES_MAX)
                         return err_set(err, E2BIG, "more than %d entries", LAYER_ENTRIES_MAX);
-                r = take_entry(u, err);
+                r = fn(u, err);
                 if (r < 0)
                         return err_wrap(err, "%.200s", archive_entry_pathname(u->entry));
         }
+}
+
+static int open_blob(struct unpack *u, int blob_fd, int64_t max_bytes, struct err *err)
+{
+        struct stream_limits limits = {.ratio_max = LAYER_RATIO_MAX,
+                                       .ratio_free = LAYER_RATIO_FREE};
+        int r;
+
+        /* The tar's own headers come on top of the files. */
+        u->max_bytes = MIN(max_bytes, LAYER_BYTES_MAX);
+        limits.bytes_max = u->max_bytes + u->max_bytes / 4 + LAYER_RATIO_FREE;
+        r = stream_open(blob_fd, &limits, &u->stream, err);
+        if (r < 0)
+                return r;
+        u->tar = stream_open_tar(u->stream, err);
+        return u->tar ? 0 : -err->code;
+}
+
+static void unpack_free(struct unpack *u)
+{
+        if (u->tar)
+                archive_read_free(u->tar);
+        stream_close(u->stream);
+        layer_fs_done(&u->fs);
+        free(u);
 }
 
 static int check_diff_id(struct unpack *u, const char *diff_id, struct err *err)
@@ -318,29 +362,33 @@ int layer_unpack(int blob_fd, int target_fd, const char *diff_id, int64_t max_by
                  struct layer_result *ret, struct err *err)
 {
         struct unpack *u = xnew(struct unpack);
-        struct stream_limits limits = {.ratio_max = LAYER_RATIO_MAX,
-                                       .ratio_free = LAYER_RATIO_FREE};
         int r;
 
-        /* The tar's own headers come on top of the files. */
-        u->max_bytes = MIN(max_bytes, LAYER_BYTES_MAX);
-        limits.bytes_max = u->max_bytes + u->max_bytes / 4 + (64 << 20);
         layer_fs_init(&u->fs, target_fd);
-        r = stream_open(blob_fd, &limits, &u->stream, err);
-        if (r == 0) {
-                u->tar = stream_open_tar(u->stream, err);
-                r = u->tar ? take_entries(u, err) : -err->code;
-        }
+        r = open_blob(u, blob_fd, max_bytes, err);
+        if (r == 0)
+                r = each_entry(u, take_entry, err);
         if (r == 0)
                 r = check_diff_id(u, diff_id, err);
         if (r == 0)
                 r = layer_fs_set_times(&u->fs, err);
         if (r == 0)
                 *ret = (struct layer_result){.bytes = u->file_bytes, .entries = u->entries};
-        if (u->tar)
-                archive_read_free(u->tar);
-        stream_close(u->stream);
-        layer_fs_done(&u->fs);
-        free(u);
+        unpack_free(u);
+        return r;
+}
+
+int layer_scan(int blob_fd, char ret_diff_id[DIGEST_TEXT_LEN + 1], struct err *err)
+{
+        struct unpack *u = xnew(struct unpack);
+        int r;
+
+        layer_fs_init(&u->fs, -1);
+        r = open_blob(u, blob_fd, LAYER_BYTES_MAX, err);
+        if (r == 0)
+                r = each_entry(u, scan_entry, err);
+        if (r == 0)
+                r = stream_finish(u->stream, ret_diff_id, err);
+        unpack_free(u);
         return r;
 }

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "shared/base/err.h"
+#include "shared/image/image.h"
 
 #define LAYER_BYTES_MAX   (64LL << 30) /* unpacked */
 #define LAYER_ENTRIES_MAX 2000000
@@ -35,3 +36,7 @@ struct layer_result {
  * not checked. max_bytes: at most LAYER_BYTES_MAX. A failure may leave some of it in the folder. */
 int layer_unpack(int blob_fd, int target_fd, const char *diff_id, int64_t max_bytes,
                  struct layer_result *ret, struct err *err);
+
+/* Reads a layer without unpacking it: would it be taken, as far as its entries tell, and what is
+ * its diff id? */
+int layer_scan(int blob_fd, char ret_diff_id[DIGEST_TEXT_LEN + 1], struct err *err);

@@ -2,12 +2,12 @@
  * image_store: a node gets images from a manager that this test plays, message by message, with
  * what can go wrong on the way. The unpacker is the real one: this program, called by itself.
  */
+#include "tests/lib/unit.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -16,8 +16,6 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "agent/image/image_store.h"
 #include "agent/image/unpack.h"

@@ -1,18 +1,16 @@
 /* blobs: uploads in and out of sequence, reads, what an image may be made of, and what is deleted.
  */
+#include "tests/lib/unit.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "manager/blobs/blobs.h"
 #include "shared/base/io.h"
