@@ -181,6 +181,17 @@ static struct shim_list encode_cgroups(struct buf *b, const struct encode_extra 
         return put_texts(b, pairs, strv_len(pairs));
 }
 
+static struct shim_list encode_layers(struct buf *b, const struct container_config *c,
+                                      const struct encode_extra *x)
+{
+        _cleanup_strv_ char **layers = NULL;
+
+        strv_push(&layers, x->base_layer);
+        for (size_t i = 0; c->layers[i]; i++)
+                strv_push(&layers, c->layers[i]);
+        return put_texts(b, layers, strv_len(layers));
+}
+
 static struct shim_list encode_env(struct buf *b, const struct container_config *c)
 {
         static const char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
@@ -224,7 +235,7 @@ static int check_config(const struct container_config *c, struct err *err)
                 return err_set(err, EINVAL, "a limit is out of range");
         if (check_count(strv_len(c->argv), SHIM_ARGS_MAX, "arguments", err) < 0 ||
             check_count(strv_len(c->env), SHIM_ENV_MAX - 3, "environment variables", err) < 0 ||
-            check_count(strv_len(c->layers), SHIM_LAYERS_MAX, "layers", err) < 0 ||
+            check_count(strv_len(c->layers), SHIM_LAYERS_MAX - 1, "layers", err) < 0 ||
             check_count(strv_len(c->groups), SHIM_GROUPS_MAX, "groups", err) < 0 ||
             check_count(c->n_mounts, SHIM_MOUNTS_MAX, "mounts", err) < 0 ||
             check_count(c->n_ulimits, SHIM_LIMITS_MAX, "ulimits", err) < 0 ||
@@ -259,7 +270,7 @@ int spec_encode(const struct container_config *c, const struct encode_extra *x, 
         s.folder = put_text(&b, x->folder);
         s.argv = put_texts(&b, c->argv, strv_len(c->argv));
         s.env = encode_env(&b, c);
-        s.layers = put_texts(&b, c->layers, strv_len(c->layers));
+        s.layers = encode_layers(&b, c, x);
         s.groups = put_texts(&b, c->groups, strv_len(c->groups));
         s.cgroups = encode_cgroups(&b, x);
         if (encode_sysctls(&b, c, &s.sysctls, err) < 0 ||

@@ -25,7 +25,7 @@ struct recovery {
 /* False while a supervisor lives: it holds the lock, and nobody else can. */
 static bool is_supervisor_gone(struct container *c)
 {
-        _cleanup_close_ int fd = openat(c->folder_fd, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+        _cleanup_close_ int fd = openat(c->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         return fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0;
 }

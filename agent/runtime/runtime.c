@@ -41,6 +41,30 @@ static int open_folder(int at, const char *path)
         return fd < 0 ? -errno : fd;
 }
 
+/* Images need not have what is mounted upon: it is in a layer below them, so that nothing has to be
+ * made in the writable one. */
+static int make_base_layer(struct runtime *r)
+{
+        static const char *const folders[] = {"proc", "sys", "dev", "etc"};
+        static const char *const files[] = {"etc/hosts", "etc/hostname", "etc/resolv.conf"};
+        _cleanup_close_ int fd = open_folder(r->root_fd, "base");
+
+        r->base_layer = xasprintf("%s/base", r->root);
+        if (fd < 0)
+                return fd;
+        for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
+                if (mkdirat(fd, folders[i], 0755) < 0 && errno != EEXIST)
+                        return -errno;
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+                int file = openat(fd, files[i], O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+                if (file < 0)
+                        return -errno;
+                close(file);
+        }
+        return fchmod(fd, 0755) < 0 ? -errno : 0;
+}
+
 static int open_root(struct runtime *r, struct err *err)
 {
         int result = io_mkdir_all(r->root, 0700);
@@ -57,6 +81,8 @@ static int open_root(struct runtime *r, struct err *err)
                 result = r->containers_fd = open_folder(r->root_fd, "c");
         if (result >= 0)
                 result = r->trash_fd = open_folder(r->root_fd, "trash");
+        if (result >= 0)
+                result = make_base_layer(r);
         return result < 0 ? err_set(err, -result, "%s: %s", r->root, err_name(result)) : 0;
 }
 
@@ -167,6 +193,7 @@ void runtime_close(struct runtime *r)
         close_fd(r->shim_fd);
         free(r->root);
         free(r->cgroup_name);
+        free(r->base_layer);
         free(r);
 }
 

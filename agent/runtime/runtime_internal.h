@@ -18,7 +18,7 @@
 /* --- encode.c --- */
 struct encode_extra {
         const struct cgroups *cgroups;
-        const char *cgroup_name, *boot_id, *folder;
+        const char *cgroup_name, *boot_id, *folder, *base_layer;
         uint64_t caps;
         int fail_at;
 };
@@ -75,6 +75,7 @@ struct container {
 struct runtime {
         struct loop *loop;
         char *root, *cgroup_name;
+        char *base_layer; /* below every image: the places that we mount upon */
         int root_fd, containers_fd, trash_fd, shim_fd;
         struct runtime_events events;
         struct cgroups cgroups;

@@ -57,6 +57,7 @@ static int prepare(struct runtime *r, const struct container_config *c, struct b
 
         x.cgroup_name = name.s;
         x.folder = folder;
+        x.base_layer = r->base_layer;
         if (map_get_id(&r->containers, c->id))
                 return err_set(err, EEXIST, "container exists");
         if (capabilities_resolve(c->cap_add, c->cap_drop, &x.caps, err) < 0)
@@ -133,11 +134,10 @@ static int make_folder(struct container *c, struct err *err)
         return r < 0 ? err_set(err, -r, "make container's folder: %s", err_name(r)) : 0;
 }
 
-/* The file stays locked as long as the supervisor has it open. */
+/* The folder stays locked as long as the supervisor has this descriptor of it open. */
 static int open_lock(struct container *c)
 {
-        _cleanup_close_ int fd =
-                openat(c->folder_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        _cleanup_close_ int fd = openat(c->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
                 return -errno;

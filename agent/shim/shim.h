@@ -17,7 +17,7 @@
 enum { SHIM_FD_SOCKET = 3, SHIM_FD_EXE = 4 };
 
 #define SHIM_SPEC_MAX      (4u << 20)
-#define SHIM_LAYERS_MAX    128
+#define SHIM_LAYERS_MAX    129 /* the image's, and one below for what is mounted upon */
 #define SHIM_ARGS_MAX      4096
 #define SHIM_ENV_MAX       4096
 #define SHIM_GROUPS_MAX    64
