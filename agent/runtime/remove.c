@@ -95,7 +95,12 @@ void trash_sweep(struct runtime *r)
 
 static void on_retry(void *arg)
 {
-        container_discard(arg);
+        struct container *c = arg;
+
+        if (c->is_gone)
+                finish(c);
+        else
+                container_discard(c);
 }
 
 void container_discard(struct container *c)
@@ -103,9 +108,9 @@ void container_discard(struct container *c)
         struct runtime *r = c->runtime;
         int busy = cgroup_remove(&r->cgroups, c->name);
 
+        if (!c->retry)
+                c->retry = loop_timer_new(r->loop, on_retry, c);
         if (busy < 0 && c->retries < RETRIES_MAX) {
-                if (!c->retry)
-                        c->retry = loop_timer_new(r->loop, on_retry, c);
                 if (c->retries++ % 10 == 5)
                         cgroup_kill(&r->cgroups, c->name);
                 loop_timer_set(c->retry, MIN(RETRY_FIRST_MS << (c->retries / 5), RETRY_LAST_MS));
@@ -118,7 +123,12 @@ void container_discard(struct container *c)
 
         if (renameat(r->containers_fd, c->name, r->trash_fd, name) < 0 && errno != ENOENT)
                 log_warn("cannot remove folder: task=%s error=%s", c->title, err_name(errno));
-        submit(r, name, c);
+        /* A failed start is told of when nothing is left; a removal, when it is out of sight. */
+        submit(r, name, c->failure.code ? c : NULL);
+        if (!c->failure.code) {
+                c->is_gone = true;
+                loop_timer_set(c->retry, 0);
+        }
 }
 
 void container_fail(struct container *c, const struct err *err)
@@ -149,6 +159,10 @@ void runtime_remove(struct runtime *r, struct id id, loop_fn *done, void *arg)
         c->is_removing = true;
         c->removed = done;
         c->removed_arg = arg;
+        struct shim_message forget = {.type = SHIM_FORGET};
+
+        if (c->socket >= 0)
+                message_put(c->socket, &forget, "", NULL, 0);
         container_unwatch(c);
         container_discard(c);
 }

@@ -69,7 +69,7 @@ struct container {
         struct err failure; /* of a start, told once nothing is left */
         loop_fn *removed;
         void *removed_arg;
-        bool is_removing;
+        bool is_removing, is_gone; /* gone: in the trash, its folder's thread may still be at it */
 };
 
 struct runtime {

@@ -17,6 +17,8 @@
 #include "agent/shim/shim_internal.h"
 #include "agent/shim/sys.h"
 
+#define FORGET_WAIT_MS 200
+
 struct shim shim = {.cgroup2_fd = -1, .oom_fd = -1, .pidfd = -1, .out_fd = {-1, -1}};
 
 static void remove_traces(void)
@@ -253,12 +255,13 @@ static void write_exit(const struct shim_message *m)
         text_add(&t, m->value ? " 1 " : " 0 ");
         text_add_number(&t, m->number);
         text_add(&t, "\n");
-        /* Readable first, told next, durable last: who is connected need not wait for the disk. */
+        /* Readable first, told next, durable last: who is connected need not wait for the disk, and
+         * what is removed at once is not synced at all. */
         int fd = write_record("exit", line, t.n, true);
 
         unlinkat(shim.folder_fd, "sock", 0);
         serve_send_all(m);
-        if (fd >= 0) {
+        if (fd >= 0 && !serve_is_forgotten(FORGET_WAIT_MS)) {
                 fsync(fd);
                 fsync(shim.folder_fd);
         }

@@ -157,6 +157,24 @@ static void collect(struct shim_message *m)
                                    .number = wall_us() / 1000};
 }
 
+bool serve_is_forgotten(int wait_ms)
+{
+        struct pollfd p[CONNECTIONS_MAX];
+        struct shim_message m;
+
+        for (int i = 0; i < CONNECTIONS_MAX; i++)
+                p[i] = (struct pollfd){.fd = connections[i], .events = POLLIN};
+        if (poll(p, CONNECTIONS_MAX, wait_ms) <= 0)
+                return false;
+        for (int i = 0; i < CONNECTIONS_MAX; i++)
+                if (p[i].revents &&
+                    message_receive(p[i].fd, &m, request, sizeof(request), NULL, NULL,
+                                    MSG_DONTWAIT) >= 0 &&
+                    m.type == SHIM_FORGET)
+                        return true;
+        return false;
+}
+
 static int fill(struct pollfd *p)
 {
         int n = 0;

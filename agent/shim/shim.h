@@ -91,6 +91,7 @@ enum shim_type {
         SHIM_KILL,      /* agent: SIGKILL to the first process; answered by RESULT */
         SHIM_STATUS,    /* agent; answered by RESULT: number: log lines dropped */
         SHIM_EXEC,      /* agent: number: time-out in ms; text: arguments, each with its NUL */
+        SHIM_FORGET,    /* agent, after EXITED: the container is being removed */
         SHIM_RESULT,    /* shim: value: 0 or -errno; of EXEC also status, text: output */
 };
 

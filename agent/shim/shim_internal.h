@@ -120,6 +120,7 @@ int64_t wall_us(void);
 /* --- serve.c, exec.c --- */
 int serve_listen(void);
 void serve_run(int agent_fd, struct shim_message *ret_exited);
+bool serve_is_forgotten(int wait_ms); /* the agent removes the container within that time */
 void serve_send_all(const struct shim_message *m);
 void serve_answer(int connection, const struct shim_message *m, const char *text);
 struct pollfd;
