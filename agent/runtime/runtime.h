@@ -4,8 +4,8 @@
  * the loop. It knows nothing of services, images or networks: a container is a list of layers and a
  * config. What can fail: every step of making a container; the error is one line a user reads.
  *
- * On disk, below the root folder (0700): c/<task id>/{spec,state,log,exit,...}, which an agent that
- * starts anew reads to take over what runs. The log is text, a record a line:
+ * On disk, below the root folder (0700): c/<task id>/{state,log,exit,sock,upper,...}, which an
+ * agent that starts anew reads to take over what runs. The log is text, a record a line:
  * "<unix time in us> <o|e> <F|P> <text>\n" (stdout or stderr; a full line, or part of one).
  */
 #pragma once
