@@ -1,12 +1,5 @@
 /* The life of containers beyond one run: logs, execs, loss of agent and supervisor, failures at
  * every step, images that mean ill. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -18,6 +11,7 @@
 
 #include "agent/runtime/runtime_internal.h"
 #include "tests/lib/container_rig.h"
+#include "tests/lib/unit.h"
 
 static struct rig rig;
 

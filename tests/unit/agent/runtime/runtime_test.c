@@ -1,11 +1,4 @@
 /* Real containers: ends, errors, what a program finds inside, limits. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +8,7 @@
 
 #include "shared/base/base.h"
 #include "tests/lib/container_rig.h"
+#include "tests/lib/unit.h"
 
 static struct rig rig;
 

@@ -1,18 +1,12 @@
 /* The supervisor's check of its spec: what the agent encodes passes, what is damaged never leads
  * out of the spec's bytes. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <string.h>
 
 /* The file itself: the supervisor is a program apart, and its objects are musl's. */
 #include "agent/shim/spec.c"
 
 #include "agent/runtime/runtime_internal.h"
+#include "tests/lib/unit.h"
 
 #define ROUNDS 200000
 
