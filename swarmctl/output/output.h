@@ -95,6 +95,9 @@ json_t *doc_resources(const Swarm__Resources *r);
 json_t *doc_task(const Swarm__Task *t);
 json_t *doc_node(const Swarm__Node *n);
 json_t *doc_info(const Swarm__Info *i, const Swarm__Cluster *c);
+/* config: the image's config blob, n bytes; NULL: without. */
+json_t *doc_image(const Swarm__Image *i, const void *config, size_t n);
+int64_t image_size(const Swarm__Image *i); /* bytes of its blobs */
 json_t *doc_event(const Swarm__Event *e);
 json_t *doc_version(const char *client, const char *server);
 /* Parses JSON from outside (an image's config); NULL when it is none. */
