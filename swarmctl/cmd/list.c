@@ -1,0 +1,103 @@
+/* Filters and answers in parts: see list.h. */
+#include "swarmctl/cmd/list.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shared/base/mem.h"
+#include "shared/base/parse.h"
+#include "shared/wire/wire.h"
+
+static int filter_read(const char *text, Swarm__Filter **ret)
+{
+        const char *value;
+        size_t len;
+
+        if (parse_key_value(text, &len, &value) < 0)
+                return -EINVAL;
+        *ret = xnew(Swarm__Filter);
+        swarm__filter__init(*ret);
+        (*ret)->key = xstrndup(text, len);
+        (*ret)->value = xstrdup(value);
+        return 0;
+}
+
+int filters_read(struct ctl *ctl, const struct args *args, struct filters *ret)
+{
+        const struct flag_value *flag = args_find(args, "filter");
+
+        *ret = (struct filters){0};
+        for (char **text = flag ? flag->list : NULL; text && *text; text++) {
+                Swarm__Filter *f;
+
+                if (ret->n == LIST_FILTERS_MAX)
+                        return ctl_usage(ctl, "more than %d filters", LIST_FILTERS_MAX);
+                if (filter_read(*text, &f) < 0)
+                        return ctl_usage(ctl, "invalid filter \"%s\": must be KEY=VALUE", *text);
+                ret->v = xreallocarray(ret->v, ret->n + 1, sizeof(Swarm__Filter *));
+                ret->v[ret->n++] = f;
+        }
+        return 0;
+}
+
+void filters_done(struct filters *f)
+{
+        for (size_t i = 0; i < f->n; i++) {
+                free(f->v[i]->key);
+                free(f->v[i]->value);
+                free(f->v[i]);
+        }
+        free(f->v);
+        *f = (struct filters){0};
+}
+
+static int take_part(struct ctl *ctl, struct responses *all, Swarm__Response *part)
+{
+        if (all->n == LIST_PARTS_MAX) {
+                wire_free(part);
+                return ctl_fail(ctl, CLIENT_EXIT_REFUSED, "the answer has more than %d parts",
+                                LIST_PARTS_MAX);
+        }
+        if (all->n == all->cap) {
+                all->cap = all->cap ? 2 * all->cap : 4;
+                all->v = xreallocarray(all->v, all->cap, sizeof(Swarm__Response *));
+        }
+        all->v[all->n++] = part;
+        return 0;
+}
+
+int list_call(struct ctl *ctl, Swarm__Request *q, struct responses *ret)
+{
+        _cleanup_responses_ struct responses all = {0};
+        struct client_stream *s;
+        Swarm__Response *part;
+        int exit_code = 0, more = 1;
+        int r = ctl_stream_open(ctl, q, &s);
+
+        if (r)
+                return r;
+        while (exit_code == 0) {
+                more = ctl_stream_next(ctl, s, CLIENT_TIMEOUT_MS, &part, &exit_code);
+                if (more == 0)
+                        break;
+                if (more == 1)
+                        exit_code = take_part(ctl, &all, part);
+                else if (more == -EAGAIN)
+                        exit_code = ctl_fail(ctl, CLIENT_EXIT_TIMED_OUT,
+                                             "the manager did not answer in time");
+        }
+        client_stream_close(s);
+        if (exit_code == 0) {
+                *ret = all;
+                all = (struct responses){0};
+        }
+        return exit_code;
+}
+
+void responses_done(struct responses *r)
+{
+        for (size_t i = 0; i < r->n; i++)
+                wire_free(r->v[i]);
+        free(r->v);
+        *r = (struct responses){0};
+}
