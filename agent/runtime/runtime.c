@@ -220,8 +220,6 @@ void container_free(struct container *c)
                 free(LIST_ITEM(l, struct exec_wait, link));
         if (c->phase == PHASE_STARTING)
                 c->runtime->n_starting--;
-        if (c->reaper)
-                c->reaper->container = NULL;
         list_remove(&c->queue_link);
         map_remove(&c->runtime->containers, c);
         loop_timer_free(c->retry);

@@ -38,11 +38,6 @@ struct exec_wait {
         size_t n;
 };
 
-/* Outlives its container if need be: the supervisor is reaped whenever it ends. */
-struct reaper {
-        struct container *container; /* NULL: forgotten */
-};
-
 struct container {
         struct id id;
         struct runtime *runtime;
@@ -59,7 +54,6 @@ struct container {
         int folder_fd, socket, pidfd;
         pid_t pid;
         struct loop_fd *watch;
-        struct reaper *reaper;
         struct container_exit exit;
         runtime_started_fn *started;
         void *started_arg;

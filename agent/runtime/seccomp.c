@@ -46,16 +46,21 @@ static int allow_names(scmp_filter_ctx f, const char *names)
         return r;
 }
 
+static struct scmp_arg_cmp first(enum scmp_compare op, uint64_t a, uint64_t b)
+{
+        return (struct scmp_arg_cmp){.arg = 0, .op = op, .datum_a = a, .datum_b = b};
+}
+
 /* AF_ALG (38) and AF_VSOCK (40) reach kernel code that no container needs. */
 static int add_socket(scmp_filter_ctx f)
 {
         int n = SCMP_SYS(socket);
-        int r = seccomp_rule_add(f, SCMP_ACT_ALLOW, n, 1, SCMP_A0(SCMP_CMP_LT, 38));
+        int r = seccomp_rule_add(f, SCMP_ACT_ALLOW, n, 1, first(SCMP_CMP_LT, 38, 0));
 
         if (r == 0)
-                r = seccomp_rule_add(f, SCMP_ACT_ALLOW, n, 1, SCMP_A0(SCMP_CMP_EQ, 39));
+                r = seccomp_rule_add(f, SCMP_ACT_ALLOW, n, 1, first(SCMP_CMP_EQ, 39, 0));
         if (r == 0)
-                r = seccomp_rule_add(f, SCMP_ACT_ALLOW, n, 1, SCMP_A0(SCMP_CMP_GT, 40));
+                r = seccomp_rule_add(f, SCMP_ACT_ALLOW, n, 1, first(SCMP_CMP_GT, 40, 0));
         return r;
 }
 
@@ -66,7 +71,7 @@ static int add_personality(scmp_filter_ctx f)
 
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++)
                 r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
-                                     SCMP_A0(SCMP_CMP_EQ, allowed[i]));
+                                     first(SCMP_CMP_EQ, allowed[i], 0));
         return r;
 }
 
@@ -79,7 +84,7 @@ static int add_conditional(scmp_filter_ctx f, uint64_t caps)
                 r = add_personality(f);
         if (r == 0 && !(caps & CAP_SYS_ADMIN_BIT)) {
                 r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                                     SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEW_ANY, 0));
+                                     first(SCMP_CMP_MASKED_EQ, CLONE_NEW_ANY, 0));
                 if (r == 0)
                         r = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
         }

@@ -172,14 +172,10 @@ static int open_filter(struct runtime *r, uint64_t caps, struct err *err)
         return fd;
 }
 
+/* Nothing is to be done but to reap: that a supervisor ends is seen at its socket. */
 static void on_shim_exit(void *arg, pid_t pid, int status)
 {
-        struct reaper *e = arg;
-
-        (void)pid, (void)status;
-        if (e->container)
-                e->container->reaper = NULL;
-        free(e);
+        (void)arg, (void)pid, (void)status;
 }
 
 static int spawn(struct container *c, int *ret_socket)
@@ -191,22 +187,15 @@ static int spawn(struct container *c, int *ret_socket)
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
         int fds[] = {-1, -1, -1, pair[1], r->shim_fd};
-        struct reaper *reaper = xnew(struct reaper);
-        struct loop_spawn s = {.argv = argv,
-                               .fds = fds,
-                               .n_fds = (int)ARRAY_SIZE(fds),
-                               .on_exit = on_shim_exit,
-                               .arg = reaper};
+        struct loop_spawn s = {
+                .argv = argv, .fds = fds, .n_fds = (int)ARRAY_SIZE(fds), .on_exit = on_shim_exit};
         pid_t pid = loop_spawn(r->loop, &s);
 
         close(pair[1]);
         if (pid < 0) {
                 close(pair[0]);
-                free(reaper);
                 return pid;
         }
-        reaper->container = c;
-        c->reaper = reaper;
         fcntl(pair[0], F_SETFL, O_NONBLOCK);
         *ret_socket = pair[0];
         return 0;

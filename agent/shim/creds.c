@@ -237,6 +237,14 @@ _Noreturn void creds_exec(char **argv, char **env, int exe_fd)
 
         if (r < 0)
                 child_fail(r == -ENOENT || r == -ENOTDIR ? 127 : 126, -r, "exec", name);
+        /* A signal that comes before init waits for it would be lost on process 1: blocked until
+         * then. */
+        if (is_init) {
+                sigset_t all;
+
+                sigfillset(&all);
+                sigprocmask(SIG_SETMASK, &all, NULL);
+        }
         load_filter();
         if (is_init)
                 syscall(SYS_execveat, exe_fd, "", argv, env, AT_EMPTY_PATH);

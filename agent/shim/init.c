@@ -13,15 +13,18 @@
 
 extern char **environ;
 
-static _Noreturn void run(char **argv, const sigset_t *mask)
+static _Noreturn void run(char **argv)
 {
+        sigset_t none;
+
+        sigemptyset(&none);
         setpgid(0, 0);
         if (isatty(0)) {
                 signal(SIGTTOU, SIG_IGN);
                 tcsetpgrp(0, getpgrp());
                 signal(SIGTTOU, SIG_DFL);
         }
-        sigprocmask(SIG_SETMASK, mask, NULL);
+        sigprocmask(SIG_SETMASK, &none, NULL);
         execve(argv[1], argv + 2, environ);
         _exit(errno == ENOENT ? 127 : 126);
 }
@@ -40,15 +43,15 @@ static int reap(pid_t program)
 
 int init_main(char **argv)
 {
-        sigset_t all, old;
+        sigset_t all;
 
         sigfillset(&all);
-        sigprocmask(SIG_SETMASK, &all, &old);
+        sigprocmask(SIG_SETMASK, &all, NULL); /* as the supervisor has set it already */
         pid_t program = fork();
         if (program < 0)
                 return 125;
         if (program == 0)
-                run(argv, &old);
+                run(argv);
         for (;;) {
                 int signum = sigwaitinfo(&all, NULL);
 
