@@ -1,10 +1,42 @@
-/* The agent's program. Its hidden mode that unpacks a layer comes before everything else. */
+/* swarm-agent: reads the flags and runs the agent, or unpacks one layer as its child. See wiring.c.
+ */
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
 #include "agent/image/unpack.h"
-#include "shared/base/str.h"
+#include "agent/wiring.h"
+
+static void raise_descriptor_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit))
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 int main(int argc, char **argv)
 {
-        if (argc > 1 && str_is_equal(argv[1], UNPACK_FLAG))
-                return unpack_main(argc - 1, argv + 1);
-        return 1;
+        struct agent_options options;
+        struct err err = {0};
+        int code;
+
+        if (argc > 1 && !strcmp(argv[1], UNPACK_FLAG))
+                return unpack_main(argc, argv);
+        int r = agent_options_parse(argc, argv, &options, stdout, &err);
+        if (r < 0) {
+                fprintf(stderr, "swarm-agent: %s\n", err.text);
+                code = 2;
+        } else if (r > 0) {
+                code = EXIT_SUCCESS;
+        } else {
+                mallopt(M_ARENA_MAX, 2); /* few threads allocate: an arena each is only memory */
+                raise_descriptor_limit();
+                code = agent_run(&options);
+        }
+        agent_options_done(&options);
+        return code;
 }

@@ -1,0 +1,113 @@
+/* Mounts and volumes of a container: see container.h. A volume is a folder below volumes_dir; one
+ * without a name is called after the task and goes with its container. */
+#include <errno.h>
+
+#include "agent/container/container_internal.h"
+#include "shared/base/mem.h"
+
+static int set_volume(const struct container_input *in, struct container_plan *p,
+                      struct container_mount *m, const char *name, bool is_anonymous,
+                      struct err *err)
+{
+        if (!name_is_valid(name))
+                return err_set(err, EINVAL, "volume \"%s\": not a valid name", name);
+        _cleanup_free_ char *dir = xasprintf("%s/%s", in->volumes_dir, name);
+        m->type = MOUNT_VOLUME;
+        m->source = plan_keep(p, dir);
+        strv_push(&p->volumes, dir);
+        if (is_anonymous)
+                strv_push(&p->anonymous_volumes, dir);
+        return 0;
+}
+
+static int set_anonymous(const struct container_input *in, struct container_plan *p,
+                         struct container_mount *m, size_t index, struct err *err)
+{
+        _cleanup_free_ char *name = xasprintf("%s.%zu", ID_S(in->task->id), index);
+
+        return set_volume(in, p, m, name, true, err);
+}
+
+static int add_mount(const struct container_input *in, const struct template_values *v,
+                     const Swarm__Mount *s, struct container_plan *p, struct err *err)
+{
+        size_t index = p->config.n_mounts;
+        struct container_mount *m = &p->memory->mounts[index];
+        _cleanup_free_ char *source = NULL, *target = NULL;
+
+        if (template_expand(s->source, v, &source, err) < 0 ||
+            template_expand(s->target, v, &target, err) < 0)
+                return -err->code;
+        if (target[0] != '/')
+                return err_set(err, EINVAL, "target is not an absolute path");
+        *m = (struct container_mount){
+                .type = (enum mount_type)s->type,
+                .target = plan_keep(p, target),
+                .read_only = s->read_only,
+                .nonrecursive = s->nonrecursive,
+                .create_source = s->create_source,
+                .propagation = s->propagation,
+                .tmpfs_size = s->tmpfs_size,
+                .tmpfs_mode = s->tmpfs_mode,
+                .subpath = str_is_empty(s->subpath) ? NULL : s->subpath,
+                .copy_up = s->type == MOUNT_VOLUME && !s->nocopy,
+        };
+        p->config.n_mounts++;
+        if (s->type == MOUNT_VOLUME)
+                return str_is_empty(source) ? set_anonymous(in, p, m, index, err)
+                                            : set_volume(in, p, m, source, false, err);
+        if (s->type == MOUNT_BIND) {
+                if (source[0] != '/')
+                        return err_set(err, EINVAL, "source \"%s\" is not an absolute path",
+                                       source);
+                m->source = plan_keep(p, source);
+                return 0;
+        }
+        return s->type == MOUNT_TMPFS ? 0 : err_set(err, EINVAL, "unknown type of mount");
+}
+
+static bool has_target(const struct container_plan *p, const char *target)
+{
+        for (size_t i = 0; i < p->config.n_mounts; i++)
+                if (str_is_equal(p->memory->mounts[i].target, target))
+                        return true;
+        return false;
+}
+
+/* What the image declares as a volume and the service does not mount. */
+static int add_image_volumes(const struct container_input *in, struct container_plan *p,
+                             struct err *err)
+{
+        for (char **path = in->image->volumes; path && *path; path++) {
+                size_t index = p->config.n_mounts;
+                struct container_mount *m = &p->memory->mounts[index];
+
+                if ((*path)[0] != '/' || has_target(p, *path))
+                        continue;
+                *m = (struct container_mount){.target = plan_keep(p, *path), .copy_up = true};
+                p->config.n_mounts++;
+                if (set_anonymous(in, p, m, index, err) < 0)
+                        return -err->code;
+        }
+        return 0;
+}
+
+int mounts_make(const struct container_input *in, const struct template_values *v,
+                struct container_plan *p, struct err *err)
+{
+        const Swarm__ContainerSpec *c = in->task->spec->task->container;
+        size_t n = c->n_mounts + strv_len(in->image->volumes);
+
+        if (n > CONTAINER_LIST_MAX)
+                return err_set(err, E2BIG, "more than %d mounts", CONTAINER_LIST_MAX);
+        if (n == 0)
+                return 0;
+        p->memory->mounts = xnew_array(struct container_mount, n);
+        for (size_t i = 0; i < c->n_mounts; i++)
+                if (add_mount(in, v, c->mounts[i], p, err) < 0)
+                        return err_wrap(err, "mount %s", c->mounts[i]->target);
+        if (add_image_volumes(in, p, err) < 0)
+                return -err->code;
+        p->config.mounts = p->memory->mounts;
+        return 0;
+}

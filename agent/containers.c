@@ -1,0 +1,524 @@
+/* The driver of a node's containers: see containers.h. */
+#include "agent/containers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/container/container.h"
+#include "agent/health/health.h"
+#include "agent/image/unpack.h"
+#include "shared/base/io.h"
+#include "shared/base/list.h"
+#include "shared/base/log.h"
+#include "shared/base/map.h"
+#include "shared/base/mem.h"
+#include "shared/base/str.h"
+#include "shared/base/time.h"
+#include "shared/wire/wire.h"
+
+#define VOLUME_MODE 0755
+
+/* One container, from its preparation to its removal. */
+struct run {
+        struct id id;
+        struct containers *owner;
+        struct agent_task task; /* spec is the core's; name and generic are ours */
+        char *name;
+        Swarm__TaskAssignment *claim; /* holds a copy of the generic resources */
+        struct image_ask *ask;
+        struct image_ref *image;
+        bool is_starting, is_running, is_stopping, was_healthy;
+        int stop_signal;
+        int64_t stop_grace_ms;
+        Swarm__Health *health; /* heap; NULL: none */
+        char **anonymous_volumes;
+        struct loop_timer *grace;
+        struct list start_link; /* containers.queue */
+};
+
+struct containers {
+        struct loop *loop;
+        struct containers_config config;
+        struct id node;
+        struct runtime *runtime;
+        struct image_store *images;
+        struct health *health;
+        char *volumes_dir;
+        struct map runs;
+        struct list queue; /* struct run: waiting for a turn to start */
+        int starting, starting_max;
+};
+
+/* --- events --------------------------------------------------------------------------------------
+ */
+struct late_event {
+        struct containers *owner;
+        struct container_event event;
+        char *text;
+        struct loop_timer *timer;
+};
+
+static void tell(struct containers *c, const struct container_event *e)
+{
+        c->config.on_event(c->config.arg, e);
+}
+
+static void on_late(void *arg)
+{
+        struct late_event *l = arg;
+
+        tell(l->owner, &l->event);
+        loop_timer_free(l->timer);
+        free(l->text);
+        free(l);
+}
+
+/* For what is known inside the asking call already. */
+static void tell_late(struct containers *c, struct id id, enum container_event_kind kind,
+                      const char *text)
+{
+        struct late_event *l = xnew(struct late_event);
+
+        l->owner = c;
+        l->text = xstrdup_or_null(text);
+        l->event = (struct container_event){.task = id, .kind = kind, .text = l->text};
+        l->timer = loop_timer_new(c->loop, on_late, l);
+        loop_timer_set(l->timer, 0);
+}
+
+/* --- runs ----------------------------------------------------------------------------------------
+ */
+static struct run *run_add(struct containers *c, const struct agent_task *t)
+{
+        struct run *r = xnew(struct run);
+        Swarm__TaskAssignment claim = SWARM__TASK_ASSIGNMENT__INIT;
+
+        r->id = t->id;
+        r->owner = c;
+        r->name = xstrdup(t->name);
+        claim.generic = (Swarm__GenericResource **)(uintptr_t)t->generic;
+        claim.n_generic = t->n_generic;
+        r->claim = wire_dup(&claim);
+        r->task = *t;
+        r->task.name = r->name;
+        r->task.generic = (const Swarm__GenericResource *const *)r->claim->generic;
+        r->task.n_generic = r->claim->n_generic;
+        list_init(&r->start_link);
+        map_put(&c->runs, r);
+        return r;
+}
+
+static struct run *run_find(struct containers *c, struct id id)
+{
+        return map_get_id(&c->runs, id);
+}
+
+static void run_free(struct run *r)
+{
+        struct containers *c = r->owner;
+
+        map_remove(&c->runs, r);
+        list_remove(&r->start_link);
+        if (r->ask)
+                image_ask_cancel(r->ask);
+        image_ref_release(r->image);
+        health_forget(c->health, r->id);
+        loop_timer_free(r->grace);
+        wire_free(r->health);
+        wire_free(r->claim);
+        strv_free(r->anonymous_volumes);
+        free(r->name);
+        free(r);
+}
+
+static int make_plan(struct run *r, struct container_plan **ret, struct err *err)
+{
+        struct container_input in = {.task = &r->task,
+                                     .image = image_ref_config(r->image),
+                                     .layers = image_ref_layers(r->image),
+                                     .node_id = r->owner->node,
+                                     .node_hostname = r->owner->config.hostname,
+                                     .volumes_dir = r->owner->volumes_dir};
+
+        return container_plan_make(&in, ret, err);
+}
+
+/* What is needed of the plan after the start. */
+static void keep_plan(struct run *r, struct container_plan *p)
+{
+        r->stop_signal = p->stop_signal;
+        r->stop_grace_ms = p->stop_grace_ms;
+        wire_free(r->health);
+        r->health = STEAL_PTR(p->health);
+        strv_free(r->anonymous_volumes);
+        r->anonymous_volumes = STEAL_PTR(p->anonymous_volumes);
+}
+
+/* --- prepare -------------------------------------------------------------------------------------
+ */
+static void on_image(void *arg, struct image_ref *ref, const struct err *err)
+{
+        struct run *r = arg;
+        struct container_event e = {.task = r->id, .kind = CONTAINER_PREPARED};
+        struct container_plan *plan = NULL;
+        struct err bad = {0};
+
+        r->ask = NULL;
+        r->image = ref;
+        if (err) {
+                e.kind = CONTAINER_FAILED;
+                e.text = err->text;
+        } else if (make_plan(r, &plan, &bad) < 0) { /* said now, before it is to start */
+                e.kind = CONTAINER_FAILED;
+                e.text = bad.text;
+        }
+        container_plan_free(plan);
+        tell(r->owner, &e);
+}
+
+void containers_prepare(struct containers *c, const struct agent_task *t)
+{
+        struct run *r = run_find(c, t->id);
+
+        if (r)
+                run_free(r);
+        r = run_add(c, t);
+        r->ask = image_ask(c->images, t->spec->task->container->image_id, on_image, r);
+}
+
+/* --- start ---------------------------------------------------------------------------------------
+ */
+static void start_next(struct containers *c);
+
+static int make_volumes(const struct container_plan *p, struct err *err)
+{
+        for (size_t i = 0; p->volumes && p->volumes[i]; i++) {
+                int r = io_mkdir_all(p->volumes[i], VOLUME_MODE);
+
+                if (r < 0)
+                        return err_set(err, -r, "volume %s: %s", strrchr(p->volumes[i], '/') + 1,
+                                       err_name(r));
+        }
+        return 0;
+}
+
+static void on_started(void *arg, struct id id, pid_t pid, const struct err *err)
+{
+        struct containers *c = arg;
+        struct run *r = run_find(c, id);
+        struct container_event e = {.task = id, .kind = CONTAINER_STARTED};
+
+        c->starting--;
+        if (r)
+                r->is_starting = false;
+        if (err) {
+                e.kind = CONTAINER_FAILED;
+                e.text = err->text;
+        } else if (r) {
+                log_info("container started task=%s name=%s pid=%d", ID_S(id), r->name, pid);
+                r->is_running = true;
+                e.is_health_checked = r->health != NULL;
+        }
+        tell(c, &e);
+        if (!err && r && r->health)
+                health_watch(c->health, id, r->health, false);
+        start_next(c);
+}
+
+static void start_run(struct run *r)
+{
+        struct containers *c = r->owner;
+        struct container_plan *plan = NULL;
+        struct err err = {0};
+        int e = make_plan(r, &plan, &err);
+
+        if (e == 0)
+                e = make_volumes(plan, &err);
+        if (e < 0) {
+                tell_late(c, r->id, CONTAINER_FAILED, err.text);
+                container_plan_free(plan);
+                return;
+        }
+        c->starting++;
+        r->is_starting = true;
+        runtime_start(c->runtime, &plan->config, on_started, c);
+        keep_plan(r, plan);
+        container_plan_free(plan);
+}
+
+/* As many at a time as help: more only make each of them late. */
+static void start_next(struct containers *c)
+{
+        while (c->starting < c->starting_max && !list_is_empty(&c->queue)) {
+                struct list *l = list_pop_front(&c->queue);
+
+                start_run(LIST_ITEM(l, struct run, start_link));
+        }
+}
+
+void containers_start(struct containers *c, const struct agent_task *t)
+{
+        struct run *r = run_find(c, t->id);
+
+        if (!r || !r->image) {
+                tell_late(c, t->id, CONTAINER_FAILED, "it is not prepared");
+                return;
+        }
+        list_push_back(&c->queue, &r->start_link);
+        start_next(c);
+}
+
+/* --- stop and end --------------------------------------------------------------------------------
+ */
+static void on_grace_over(void *arg)
+{
+        struct run *r = arg;
+
+        log_info("container killed after its grace period task=%s", ID_S(r->id));
+        runtime_kill(r->owner->runtime, r->id);
+}
+
+void containers_stop(struct containers *c, struct id task)
+{
+        struct run *r = run_find(c, task);
+
+        if (!r || r->is_stopping)
+                return;
+        if (list_is_linked(&r->start_link)) { /* asked to start, not begun */
+                list_remove(&r->start_link);
+                tell_late(c, task, CONTAINER_FAILED, "stopped before its start");
+                return;
+        }
+        if (!r->is_running)
+                return;
+        r->is_stopping = true;
+        health_forget(c->health, task);
+        runtime_signal(c->runtime, task, r->stop_signal);
+        r->grace = loop_timer_new(c->loop, on_grace_over, r);
+        loop_timer_set(r->grace, r->stop_grace_ms);
+}
+
+static struct container_event exit_event(struct id id, const struct container_exit *e)
+{
+        return (struct container_event){.task = id,
+                                        .kind = CONTAINER_EXITED,
+                                        .exit_code = e->status,
+                                        .is_oom = e->is_oom,
+                                        .wall_ms = e->time_ms,
+                                        .text = e->reason};
+}
+
+static void on_exit_event(void *arg, struct id id, const struct container_exit *e)
+{
+        struct containers *c = arg;
+        struct run *r = run_find(c, id);
+        struct container_event event = exit_event(id, e);
+
+        log_info("container ended task=%s status=%d%s", ID_S(id), e->status,
+                 e->is_oom ? " oom" : "");
+        health_forget(c->health, id);
+        if (r) {
+                r->is_running = false;
+                loop_timer_free(STEAL_PTR(r->grace));
+        }
+        tell(c, &event);
+}
+
+static void on_health(void *arg, struct id task, bool is_healthy, const char *text)
+{
+        struct containers *c = arg;
+        struct container_event e = {.task = task,
+                                    .kind = is_healthy ? CONTAINER_HEALTHY : CONTAINER_UNHEALTHY,
+                                    .text = text};
+
+        tell(c, &e);
+}
+
+/* --- remove --------------------------------------------------------------------------------------
+ */
+struct removal {
+        struct containers *owner;
+        struct id id;
+        char **volumes;
+};
+
+static void on_removed(void *arg)
+{
+        struct removal *m = arg;
+        struct container_event e = {.task = m->id, .kind = CONTAINER_REMOVED};
+
+        for (size_t i = 0; m->volumes && m->volumes[i]; i++)
+                io_remove_tree(AT_FDCWD, m->volumes[i]);
+        tell(m->owner, &e);
+        strv_free(m->volumes);
+        free(m);
+}
+
+void containers_remove(struct containers *c, struct id task)
+{
+        struct run *r = run_find(c, task);
+        struct removal *m = xnew(struct removal);
+
+        m->owner = c;
+        m->id = task;
+        if (r) {
+                m->volumes = STEAL_PTR(r->anonymous_volumes);
+                run_free(r);
+        }
+        runtime_remove(c->runtime, task, on_removed, m);
+}
+
+/* --- taking over ---------------------------------------------------------------------------------
+ */
+void containers_load(struct containers *c, const struct agent_task *t, bool was_healthy)
+{
+        struct run *r = run_add(c, t);
+        struct container_plan *plan = NULL;
+        struct err err = {0};
+
+        r->was_healthy = was_healthy;
+        r->stop_signal = SIGTERM;
+        r->stop_grace_ms = DEFAULT_STOP_GRACE_MS;
+        r->image = image_ref_get(c->images, t->spec->task->container->image_id);
+        if (r->image && make_plan(r, &plan, &err) == 0)
+                keep_plan(r, plan);
+        container_plan_free(plan);
+}
+
+struct recovery {
+        struct containers *owner;
+        containers_found_fn *found;
+        void *arg;
+        struct id *strays;
+        size_t n_strays;
+};
+
+static void on_found(void *arg, struct id id, bool is_running, pid_t pid,
+                     const struct container_exit *exit)
+{
+        struct recovery *y = arg;
+        struct run *r = run_find(y->owner, id);
+        struct container_event e = {0};
+
+        if (!r) {
+                log_warn("container of no known task task=%s pid=%d: removing it", ID_S(id), pid);
+                y->strays = xreallocarray(y->strays, y->n_strays + 1, sizeof(struct id));
+                y->strays[y->n_strays++] = id;
+                return;
+        }
+        r->is_running = is_running;
+        if (exit)
+                e = exit_event(id, exit);
+        y->found(y->arg, id, is_running, is_running ? NULL : &e);
+        if (is_running && r->health)
+                health_watch(y->owner->health, id, r->health, r->was_healthy);
+}
+
+static void on_stray_gone(void *arg UNUSED)
+{
+}
+
+int containers_recover(struct containers *c, containers_found_fn *found, void *arg)
+{
+        struct recovery y = {.owner = c, .found = found, .arg = arg};
+        int r = runtime_recover(c->runtime, on_found, &y);
+
+        for (size_t i = 0; i < y.n_strays; i++) {
+                runtime_kill(c->runtime, y.strays[i]);
+                runtime_remove(c->runtime, y.strays[i], on_stray_gone, NULL);
+        }
+        free(y.strays);
+        return r;
+}
+
+/* --- the module ----------------------------------------------------------------------------------
+ */
+static int open_parts(struct containers *c, struct err *err)
+{
+        static char *const unpack[] = {(char *)(uintptr_t) "/proc/self/exe",
+                                       (char *)(uintptr_t)UNPACK_FLAG, NULL};
+        _cleanup_free_ char *root = xasprintf("%s/agent/runtime", c->config.data_dir);
+        _cleanup_free_ char *images = xasprintf("%s/agent/images", c->config.data_dir);
+        struct runtime_config runtime = {.root = root,
+                                         .shim_path = c->config.shim_path,
+                                         .cgroup_name = c->config.cgroup_name,
+                                         .events = {c, on_exit_event}};
+        struct image_store_config store = {.dir = images,
+                                           .unpack_argv = unpack,
+                                           .arg = c->config.arg,
+                                           .fetch = c->config.fetch};
+        struct health_events health = {c, on_health};
+        int r = io_mkdir_all(c->volumes_dir, 0711);
+
+        if (r < 0)
+                return err_set(err, -r, "%s: %s", c->volumes_dir, err_name(r));
+        r = runtime_open(c->loop, &runtime, &c->runtime, err);
+        if (r < 0)
+                return r;
+        c->health = health_new(c->loop, c->runtime, &health);
+        return image_store_open(c->loop, &store, &c->images, err);
+}
+
+int containers_open(struct loop *l, const struct containers_config *config, struct containers **ret,
+                    struct err *err)
+{
+        struct containers *c = xnew(struct containers);
+
+        c->loop = l;
+        c->config = *config;
+        c->runs = MAP_INIT(struct run, id, MAP_KEY_ID);
+        c->volumes_dir = xasprintf("%s/agent/volumes", config->data_dir);
+        c->starting_max = (int)(2 * sysconf(_SC_NPROCESSORS_ONLN));
+        list_init(&c->queue);
+        int r = open_parts(c, err);
+        if (r < 0) {
+                containers_close(c);
+                return r;
+        }
+        *ret = c;
+        return 0;
+}
+
+void containers_close(struct containers *c)
+{
+        struct run *r;
+
+        if (!c)
+                return;
+        for (size_t i = 0; (r = map_next(&c->runs, &i)); i = 0)
+                run_free(r);
+        map_done(&c->runs);
+        if (c->images)
+                image_store_close(c->images);
+        if (c->health)
+                health_free(c->health);
+        if (c->runtime)
+                runtime_close(c->runtime);
+        free(c->volumes_dir);
+        free(c);
+}
+
+void containers_set_node(struct containers *c, struct id node)
+{
+        c->node = node;
+}
+
+bool containers_is_running(struct containers *c, struct id task)
+{
+        struct run *r = run_find(c, task);
+
+        return r && (r->is_running || r->is_starting);
+}
+
+struct runtime *containers_runtime(struct containers *c)
+{
+        return c->runtime;
+}
+
+struct image_store *containers_images(struct containers *c)
+{
+        return c->images;
+}

@@ -1,0 +1,279 @@
+/* The agent's line to a manager: see link.h. */
+#include "agent/link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shared/base/buf.h"
+#include "shared/base/io.h"
+#include "shared/base/log.h"
+#include "shared/base/mem.h"
+#include "shared/base/str.h"
+#include "shared/identity/identity.h"
+#include "shared/model/model.h"
+#include "shared/net/net.h"
+#include "shared/wire/wire.h"
+
+#define JOIN_RETRY_MS  1000
+#define JOIN_TURNS     5 /* unanswered joins before the next manager is tried */
+#define MANAGERS_BYTES 65536
+
+struct link {
+        struct link_config config;
+        struct loop *loop;
+        struct net *net;
+        struct net_client *client;
+        struct loop_timer *timer; /* connect, or join again */
+        struct net_keys keys;
+        uint8_t cluster_key[NET_KEY_BYTES];
+        char key_text[IDENTITY_KEY_TEXT_LEN + 1];
+        char secret[IDENTITY_SECRET_TEXT_LEN + 1]; /* "": no token */
+        char **managers;
+        size_t turn; /* which of them is next */
+        int joins;   /* sent over this connection, unanswered */
+        struct id node;
+        bool has_kept; /* the list is on disk as it is here */
+};
+
+/* --- what is kept on disk ------------------------------------------------------------------------
+ */
+static char *path_of(const struct link *k, const char *name)
+{
+        return xasprintf("%s/agent/%s", k->config.data_dir, name);
+}
+
+static void load_node(struct link *k)
+{
+        _cleanup_free_ char *path = path_of(k, "node.id");
+        _cleanup_buf_ struct buf b = {0};
+
+        if (io_read_file(AT_FDCWD, path, ID_TEXT_MAX, &b) == 0 && b.len >= ID_TEXT_LEN) {
+                b.data[ID_TEXT_LEN] = 0;
+                if (id_parse(buf_str(&b), &k->node) < 0)
+                        log_warn("%s is not an id: joining again", path);
+        }
+}
+
+static void keep(struct link *k, const char *name, const char *text)
+{
+        _cleanup_free_ char *path = path_of(k, name);
+        int r = io_write_file_atomic(AT_FDCWD, path, text, strlen(text), 0600);
+
+        if (r < 0)
+                log_error("cannot write %s error=%s", path, err_name(r));
+}
+
+static void load_managers(struct link *k)
+{
+        _cleanup_free_ char *path = path_of(k, "managers");
+        _cleanup_buf_ struct buf b = {0};
+
+        if (k->config.join)
+                strv_push(&k->managers, k->config.join);
+        if (io_read_file(AT_FDCWD, path, MANAGERS_BYTES, &b) < 0)
+                return;
+        _cleanup_strv_ char **lines = str_split(buf_str(&b), '\n');
+        for (size_t i = 0; lines[i] && strv_len(k->managers) < LINK_MANAGERS_MAX; i++)
+                if (*lines[i] && !strv_has(k->managers, lines[i]))
+                        strv_push(&k->managers, lines[i]);
+}
+
+/* The cluster's key: of the token, or as kept. They must agree. */
+static int load_cluster_key(struct link *k, struct err *err)
+{
+        struct join_token token;
+        struct err ignored = {0};
+        int r = identity_read_cluster_key(k->config.data_dir, k->cluster_key, &ignored);
+        bool is_kept = r == 0;
+
+        if (r < 0 && r != -ENOENT)
+                return err_set(err, -r, "%s", ignored.text);
+        if (!k->config.token)
+                return is_kept ? 0 : err_set(err, EINVAL, "--token is needed at the first start");
+        r = join_token_parse(k->config.token, &token, err);
+        if (r < 0)
+                return r;
+        if (is_kept && memcmp(token.cluster_key, k->cluster_key, NET_KEY_BYTES) != 0)
+                return err_set(err, EINVAL, "--token: is of another cluster than %s",
+                               k->config.data_dir);
+        memcpy(k->cluster_key, token.cluster_key, NET_KEY_BYTES);
+        memcpy(k->secret, token.secret, sizeof(k->secret));
+        return is_kept ? 0 : identity_write_cluster_key(k->config.data_dir, k->cluster_key, err);
+}
+
+/* --- joining -------------------------------------------------------------------------------------
+ */
+static void send_join(struct link *k)
+{
+        Swarm__Join join = SWARM__JOIN__INIT;
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+        _cleanup_buf_ struct buf b = {0};
+
+        join.secret = k->secret;
+        join.description = (Swarm__NodeDescription *)(uintptr_t)k->config.description;
+        join.role = ROLE_WORKER;
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_JOIN;
+        m.join = &join;
+        WIRE_PACK(&m, &b);
+        link_send(k, b.data, b.len);
+        loop_timer_set(k->timer, JOIN_RETRY_MS);
+}
+
+static void on_joined(struct link *k, const Swarm__Joined *m)
+{
+        if (wire_get_id(&m->node_id, &k->node) < 0)
+                return;
+        keep(k, "node.id", ID_S(k->node));
+        log_info("joined the cluster node=%s", ID_S(k->node));
+        loop_timer_clear(k->timer);
+        k->config.on_connected(k->config.arg);
+}
+
+static void on_message(void *arg, const uint8_t *p, size_t n)
+{
+        struct link *k = arg;
+        _cleanup_arena_ struct wire_arena arena = {0};
+
+        if (!id_is_zero(k->node)) {
+                k->config.on_message(k->config.arg, p, n);
+                return;
+        }
+        Swarm__ManagerMessage *m = wire_unpack(&arena, &swarm__manager_message__descriptor, p, n);
+        if (m && m->kind_case == SWARM__MANAGER_MESSAGE__KIND_JOINED)
+                on_joined(k, m->joined);
+        else if (m && m->kind_case == SWARM__MANAGER_MESSAGE__KIND_REFUSED)
+                k->config.on_refused(k->config.arg, m->refused->text);
+}
+
+/* --- connecting ----------------------------------------------------------------------------------
+ */
+static void connect_next(struct link *k)
+{
+        const char *manager = k->managers[k->turn++ % strv_len(k->managers)];
+        _cleanup_free_ char *endpoint = xasprintf("tcp://%s", manager);
+        struct net_client_config c = {.endpoint = endpoint,
+                                      .keys = &k->keys,
+                                      .server_key = k->cluster_key,
+                                      .arg = k,
+                                      .on_message = on_message};
+        struct err err = {0};
+
+        net_client_close(k->client);
+        k->client = NULL;
+        k->joins = 0;
+        if (net_connect(k->net, &c, &k->client, &err) < 0) {
+                log_error("cannot connect manager=%s error=%s", manager, err.text);
+                loop_timer_set(k->timer, JOIN_RETRY_MS);
+                return;
+        }
+        log_debug("connecting manager=%s", manager);
+        if (id_is_zero(k->node))
+                send_join(k);
+        else
+                k->config.on_connected(k->config.arg);
+}
+
+static void on_timer(void *arg)
+{
+        struct link *k = arg;
+
+        if (!k->client || !id_is_zero(k->node) || k->joins++ == JOIN_TURNS) {
+                connect_next(k);
+                return;
+        }
+        if (k->joins == 1)
+                log_warn("no answer from the manager yet: trying on");
+        send_join(k);
+}
+
+int link_open(struct loop *l, const struct link_config *c, struct link **ret, struct err *err)
+{
+        struct link *k = xnew(struct link);
+
+        k->config = *c;
+        k->loop = l;
+        int r = identity_make_node_key(c->data_dir, &k->keys, err);
+        if (r == 0)
+                r = load_cluster_key(k, err);
+        if (r == 0) {
+                identity_key_format(k->keys.public_key, k->key_text);
+                load_node(k);
+                load_managers(k);
+                if (!k->managers)
+                        r = err_set(err, EINVAL, "--join HOST:PORT is needed at the first start");
+                else if (id_is_zero(k->node) && !*k->secret)
+                        r = err_set(err, EINVAL, "--token is needed: this node has not joined yet");
+        }
+        if (r < 0) {
+                link_close(k);
+                return r;
+        }
+        k->net = net_new(l);
+        k->timer = loop_timer_new(l, on_timer, k);
+        loop_timer_set(k->timer, 0);
+        *ret = k;
+        return 0;
+}
+
+void link_close(struct link *k)
+{
+        if (!k)
+                return;
+        net_client_close(k->client);
+        loop_timer_free(k->timer);
+        if (k->net)
+                net_free(k->net);
+        strv_free(k->managers);
+        free(k);
+}
+
+void link_send(struct link *k, const uint8_t *p, size_t n)
+{
+        int r = k->client ? net_client_send(k->client, p, n) : -EAGAIN;
+
+        if (r < 0)
+                log_debug("message not sent bytes=%zu error=%s", n, err_name(r));
+}
+
+void link_reconnect(struct link *k)
+{
+        net_client_close(k->client);
+        k->client = NULL;
+        loop_timer_set(k->timer, 0);
+}
+
+void link_set_managers(struct link *k, char *const *managers, size_t n)
+{
+        char **now = NULL;
+        struct buf b = {0};
+
+        for (size_t i = 0; i < MIN(n, (size_t)LINK_MANAGERS_MAX); i++) {
+                if (!*managers[i] || !text_is_valid(managers[i]))
+                        continue;
+                strv_push(&now, managers[i]);
+                buf_printf(&b, "%s\n", managers[i]);
+        }
+        bool is_same = strv_len(now) == strv_len(k->managers);
+        for (size_t i = 0; is_same && now && now[i]; i++)
+                is_same = strv_has(k->managers, now[i]);
+        if (now && (!is_same || !k->has_kept)) {
+                k->has_kept = true;
+                strv_free(k->managers);
+                k->managers = STEAL_PTR(now);
+                keep(k, "managers", buf_str(&b));
+        }
+        strv_free(now);
+        buf_done(&b);
+}
+
+struct id link_node(const struct link *k)
+{
+        return k->node;
+}
+
+const char *link_key_text(const struct link *k)
+{
+        return k->key_text;
+}

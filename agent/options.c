@@ -1,0 +1,258 @@
+/*
+ * The agent's flags: the table, the checks, and the description of the node that follows from them
+ * and from the machine. See options.h.
+ */
+#include "agent/options.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "shared/base/mem.h"
+#include "shared/base/parse.h"
+#include "shared/base/str.h"
+#include "shared/config/config.h"
+#include "shared/model/model.h"
+#include "shared/wire/wire.h"
+#include "version.h"
+
+#define DEFAULT_DATA_DIR "/var/lib/swarm"
+#define LABELS_MAX       256
+#define NAMES_MAX        1024 /* of one generic resource */
+
+static const struct config_flag FLAGS[] = {
+        {"data-dir", CONFIG_STR, offsetof(struct agent_options, data_dir), "DIR",
+         "where the node's key, images and containers are kept (" DEFAULT_DATA_DIR ")"},
+        {"join", CONFIG_STR, offsetof(struct agent_options, join), "HOST:PORT",
+         "a manager of the cluster; needed at the first start"},
+        {"token", CONFIG_STR, offsetof(struct agent_options, token), "TOKEN",
+         "join token; needed at the first start"},
+        {"advertise", CONFIG_STR, offsetof(struct agent_options, advertise), "IP",
+         "where other nodes reach this one"},
+        {"hostname", CONFIG_STR, offsetof(struct agent_options, hostname), "NAME",
+         "name of this node (the machine's)"},
+        {"label", CONFIG_LIST, offsetof(struct agent_options, labels), "KEY=VALUE",
+         "engine label, for constraints; may be repeated"},
+        {"reserve-cpu", CONFIG_CPU, offsetof(struct agent_options, reserve_cpu), "N",
+         "CPUs that services may not reserve"},
+        {"reserve-memory", CONFIG_SIZE, offsetof(struct agent_options, reserve_memory), "SIZE",
+         "memory that services may not reserve"},
+        {"generic-resource", CONFIG_LIST, offsetof(struct agent_options, generic),
+         "KIND=N|KIND=NAME,...", "what services may reserve besides; may be repeated"},
+        {"shim", CONFIG_STR, offsetof(struct agent_options, shim), "PATH",
+         "the supervisor's program (swarm-shim beside this program)"},
+        {"cgroup-parent", CONFIG_STR, offsetof(struct agent_options, cgroup_parent), "NAME",
+         "parent of the containers' cgroups (swarm-<key of the node>)"},
+        {"log-level", CONFIG_STR, offsetof(struct agent_options, log_level), "LEVEL",
+         "debug, info (default), warn or error"},
+};
+
+static const struct config_program PROGRAM = {
+        .name = "swarm-agent",
+        .version = SWARM_VERSION,
+        .about = "Usage: swarm-agent --data-dir DIR --join HOST:PORT --token TOKEN\n"
+                 "       swarm-agent --data-dir DIR\n"
+                 "Runs the containers that the cluster's managers place on this node.",
+        .flags = FLAGS,
+        .n_flags = ARRAY_SIZE(FLAGS),
+};
+
+void agent_options_done(struct agent_options *o)
+{
+        config_done(&PROGRAM, o);
+}
+
+static int check_join(const struct agent_options *o, struct err *err)
+{
+        const char *colon = o->join ? strrchr(o->join, ':') : NULL;
+        uint64_t port;
+
+        if (!o->join)
+                return 0;
+        if (!colon || colon == o->join || parse_u64(colon + 1, &port) < 0 || port < 1 ||
+            port > UINT16_MAX || strlen(o->join) > 255 || !text_is_valid(o->join))
+                return err_set(err, EINVAL, "--join: \"%.64s\" is not HOST:PORT", o->join);
+        return 0;
+}
+
+static int check_labels(const struct agent_options *o, struct err *err)
+{
+        for (size_t i = 0; o->labels && o->labels[i]; i++) {
+                const char *value;
+                size_t n;
+
+                if (i >= LABELS_MAX)
+                        return err_set(err, EINVAL, "--label: more than %d", LABELS_MAX);
+                if (parse_key_value(o->labels[i], &n, &value) < 0 || !text_is_valid(o->labels[i]))
+                        return err_set(err, EINVAL, "--label: \"%.64s\" is not KEY=VALUE",
+                                       o->labels[i]);
+        }
+        return 0;
+}
+
+static char *default_hostname(void)
+{
+        char name[NAME_MAX_LEN + 1] = "";
+
+        if (gethostname(name, sizeof(name) - 1) || !name_is_valid(name))
+                snprintf(name, sizeof(name), "node");
+        return xstrdup(name);
+}
+
+/* The program that lies beside our own, or where `make install` puts it. */
+static char *default_shim(void)
+{
+        char path[4096];
+        ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+        if (n > 0) {
+                path[n] = 0;
+                *strrchr(path, '/') = 0;
+                char *beside = xasprintf("%s/swarm-shim", path);
+                if (access(beside, X_OK) == 0)
+                        return beside;
+                free(beside);
+                *strrchr(path, '/') = 0;
+                return xasprintf("%s/libexec/swarm/swarm-shim", path);
+        }
+        return xstrdup("/usr/local/libexec/swarm/swarm-shim");
+}
+
+static int check(struct agent_options *o, struct err *err)
+{
+        uint8_t binary[sizeof(struct in6_addr)];
+
+        o->level = LOG_LEVEL_INFO;
+        if (o->log_level && log_level_parse(o->log_level, &o->level) < 0)
+                return err_set(err, EINVAL,
+                               "--log-level: \"%.32s\" is not debug, info, warn or error",
+                               o->log_level);
+        if (o->advertise && inet_pton(AF_INET, o->advertise, binary) != 1 &&
+            inet_pton(AF_INET6, o->advertise, binary) != 1)
+                return err_set(err, EINVAL, "--advertise: \"%.64s\" is not an IP address",
+                               o->advertise);
+        if (o->hostname && !name_is_valid(o->hostname))
+                return err_set(err, EINVAL, "--hostname: \"%.64s\" is not a name", o->hostname);
+        if (o->cgroup_parent && !name_is_valid(o->cgroup_parent))
+                return err_set(err, EINVAL, "--cgroup-parent: \"%.64s\" is not a name",
+                               o->cgroup_parent);
+        if (!o->data_dir)
+                o->data_dir = xstrdup(DEFAULT_DATA_DIR);
+        if (*o->data_dir != '/')
+                return err_set(err, EINVAL, "--data-dir: \"%.64s\" is not an absolute path",
+                               o->data_dir);
+        if (!o->hostname)
+                o->hostname = default_hostname();
+        if (!o->shim)
+                o->shim = default_shim();
+        if (access(o->shim, X_OK) < 0)
+                return err_set(err, errno, "--shim: %s: %s", o->shim, err_name(errno));
+        int r = check_join(o, err);
+        return r < 0 ? r : check_labels(o, err);
+}
+
+int agent_options_parse(int argc, char *const *argv, struct agent_options *ret, FILE *out,
+                        struct err *err)
+{
+        *ret = (struct agent_options){0};
+        int r = config_parse(&PROGRAM, argc, argv, ret, out, err);
+        return r ? r : check(ret, err);
+}
+
+/* --- the node ------------------------------------------------------------------------------------
+ */
+/* "gpu=4" or "gpu=a,b": fills g with texts of the heap. */
+static int parse_generic(const char *s, Swarm__GenericResource *g, struct err *err)
+{
+        const char *value;
+        uint64_t count;
+        size_t n;
+
+        if (parse_key_value(s, &n, &value) < 0)
+                return err_set(err, EINVAL, "--generic-resource: \"%.64s\" is not KIND=VALUE", s);
+        g->kind = xstrndup(s, n);
+        if (!name_is_valid(g->kind) || !*value)
+                return err_set(err, EINVAL, "--generic-resource: \"%.64s\" is not valid", s);
+        if (parse_u64(value, &count) == 0 && count <= INT32_MAX) {
+                g->count = (int64_t)count;
+                return 0;
+        }
+        g->names = str_split(value, ',');
+        g->n_names = strv_len(g->names);
+        for (size_t i = 0; i < g->n_names; i++)
+                if (!name_is_valid(g->names[i]) || g->n_names > NAMES_MAX)
+                        return err_set(err, EINVAL, "--generic-resource: \"%.64s\" is not valid",
+                                       s);
+        return 0;
+}
+
+static int describe(const struct agent_options *o, Swarm__NodeDescription *d,
+                    Swarm__Resources *capacity, struct err *err)
+{
+        struct sysinfo info;
+
+        if (sysinfo(&info) < 0)
+                return err_set(err, errno, "sysinfo: %s", err_name(errno));
+        capacity->nano_cpus = sysconf(_SC_NPROCESSORS_ONLN) * NANO_PER_CPU - o->reserve_cpu;
+        capacity->memory_bytes = (int64_t)info.totalram * info.mem_unit - o->reserve_memory;
+        if (capacity->nano_cpus < 0 || capacity->memory_bytes < 0)
+                return err_set(err, EINVAL, "--reserve-cpu, --reserve-memory: more than there is");
+        d->hostname = o->hostname;
+        d->os = (char *)(uintptr_t) "linux";
+        d->capacity = capacity;
+        d->engine_version = (char *)(uintptr_t)SWARM_VERSION;
+        d->address = (char *)(uintptr_t)(o->advertise ? o->advertise : "");
+        d->protocol = DISPATCH_PROTOCOL;
+        return 0;
+}
+
+int agent_describe(const struct agent_options *o, Swarm__NodeDescription **ret, struct err *err)
+{
+        Swarm__NodeDescription d = SWARM__NODE_DESCRIPTION__INIT;
+        Swarm__Resources capacity = SWARM__RESOURCES__INIT;
+        size_t n_generic = strv_len(o->generic), n_labels = strv_len(o->labels);
+        _cleanup_free_ Swarm__GenericResource *generic =
+                xnew_array(Swarm__GenericResource, n_generic);
+        _cleanup_free_ Swarm__GenericResource **generics =
+                xnew_array(Swarm__GenericResource *, n_generic);
+        _cleanup_free_ Swarm__KeyValue *label = xnew_array(Swarm__KeyValue, n_labels);
+        _cleanup_free_ Swarm__KeyValue **labels = xnew_array(Swarm__KeyValue *, n_labels);
+        struct utsname machine;
+        int r = describe(o, &d, &capacity, err);
+
+        uname(&machine);
+        d.arch = machine.machine;
+        for (size_t i = 0; r == 0 && i < n_generic; i++) {
+                swarm__generic_resource__init(&generic[i]);
+                generics[i] = &generic[i];
+                r = parse_generic(o->generic[i], &generic[i], err);
+        }
+        for (size_t i = 0; i < n_labels; i++) {
+                const char *value = "";
+                size_t n = 0;
+
+                parse_key_value(o->labels[i], &n, &value);
+                swarm__key_value__init(&label[i]);
+                label[i].key = xstrndup(o->labels[i], n);
+                label[i].value = (char *)(uintptr_t)value;
+                labels[i] = &label[i];
+        }
+        capacity.generic = generics;
+        capacity.n_generic = n_generic;
+        d.engine_labels = labels;
+        d.n_engine_labels = n_labels;
+        if (r == 0)
+                *ret = wire_dup(&d);
+        for (size_t i = 0; i < n_generic && generics[i]; i++) {
+                if (generic[i].kind != protobuf_c_empty_string)
+                        free(generic[i].kind);
+                strv_free(generic[i].names);
+        }
+        for (size_t i = 0; i < n_labels; i++)
+                free(label[i].key);
+        return r;
+}

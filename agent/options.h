@@ -1,0 +1,24 @@
+/* What an operator tells swarm-agent: its flags, checked. See options.c for the table. */
+#pragma once
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "proto/objects.pb-c.h"
+#include "shared/base/err.h"
+#include "shared/base/log.h"
+
+struct agent_options {
+        char *data_dir, *join, *token, *advertise, *hostname, *shim, *cgroup_parent, *log_level;
+        char **labels, **generic;
+        int64_t reserve_cpu, reserve_memory;
+        enum log_level level;
+};
+
+/* 0; 1: help or version printed; -errno with text. agent_options_done in every case. */
+int agent_options_parse(int argc, char *const *argv, struct agent_options *ret, FILE *out,
+                        struct err *err);
+void agent_options_done(struct agent_options *o);
+
+/* What this machine is and has, less what the operator keeps back. Heap: wire_free. */
+int agent_describe(const struct agent_options *o, Swarm__NodeDescription **ret, struct err *err);

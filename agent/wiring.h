@@ -1,0 +1,8 @@
+/* wiring: makes an agent of its parts and runs it. See wiring.c. */
+#pragma once
+
+#include "agent/options.h"
+
+/* Runs until SIGTERM or SIGINT, which leave the containers running, or until the cluster will not
+ * have this node. Returns the process's exit status; what was wrong has been said. */
+int agent_run(const struct agent_options *o);
