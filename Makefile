@@ -57,7 +57,7 @@ LIBS_ALL    := $(LIB_TEST) $(LIB_MANAGER) $(LIB_AGENT) $(LIB_CTL) $(LIB_SHARED)
 BINARIES := $(BUILD)/swarm-manager $(BUILD)/swarm-agent $(BUILD)/swarm-shim $(BUILD)/swarmctl
 UNITS    := $(UNIT_C:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all deps install asan unit golden sim check bench tidy format demo clean tests
+.PHONY: all deps install asan unit golden sim check bench tidy format demo clean tests fuzz fuzz-programs
 .SECONDARY:
 all: $(BINARIES)
 
@@ -161,6 +161,16 @@ check: deps
 asan:
 	$(MAKE) BUILD=build-asan OPT="-O1 -g" \
 	  SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" tests
+# Fuzzers (libFuzzer, clang): build-fuzz/fuzz/NAME SEEDS; tests/fuzz/seeds.sh makes seeds.
+FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIB_SHARED)
+	@mkdir -p $(@D)
+	$(call say,LD $@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+fuzz-programs: $(FUZZ_PROGRAMS)
+fuzz:
+	$(MAKE) BUILD=build-fuzz CC=clang OPT="-O1 -g" \
+	  SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" fuzz-programs
 bench: all $(BENCH_PROGRAMS)
 	BUILD=$(BUILD) tests/bench/run.sh
 tidy:
@@ -171,6 +181,6 @@ demo: deps
 	$(MAKE) all
 	BUILD=$(BUILD) KEEP=$(KEEP) deploy/demo/demo.sh
 clean:
-	rm -rf build build-asan
+	rm -rf build build-asan build-fuzz
 
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(ALL_C) manager/main.c agent/main.c swarmctl/main.c)
