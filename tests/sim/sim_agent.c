@@ -473,10 +473,13 @@ void sim_agent_hear(struct sim_agent *a, uint64_t connection, const uint8_t *p, 
         schedule_tick(a);
 }
 
+/* By its key, as the transport does: a node may be known before it has heard so itself. */
 struct sim_agent *sim_agent_by_node(struct sim *sim, struct id node)
 {
-        for (int i = 0; i < sim->n_agents; i++)
-                if (sim->agents[i].is_joined && id_is_equal(sim->agents[i].node, node))
+        struct node *known = store_find_node(sim->manager.shadow, node);
+
+        for (int i = 0; known && i < sim->n_agents; i++)
+                if (!memcmp(sim->agents[i].key, known->public_key, sizeof(known->public_key)))
                         return &sim->agents[i];
         return NULL;
 }
