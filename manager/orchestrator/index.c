@@ -184,13 +184,17 @@ void index_remove_task(struct slot *slot, struct task *task)
 
 struct task *slot_newest(const struct slot *slot)
 {
+        struct task *ended = NULL;
+
         for (size_t i = slot->count; i-- > 0;) {
                 struct task *task = slot_task(slot, i);
 
-                if (task->desired != TASK_REMOVE)
+                if (task_is_live(task))
                         return task;
+                if (!ended && task->desired != TASK_REMOVE)
+                        ended = task;
         }
-        return NULL;
+        return ended;
 }
 
 void index_review(struct slot *slot)

@@ -97,7 +97,7 @@ static void step_ended(struct slot *slot, struct task *newest)
 
         if (task_is_live(newest))
                 store_set_task_desired(os->o->store, newest, TASK_SHUTDOWN);
-        if (os->is_global && !slot_node_is_open(slot))
+        if (os->is_global && !(slot_node_is_valid(slot) && slot_node_is_open(slot)))
                 return;
         if (restart_is_wanted(slot, newest))
                 restart_task(slot, newest);

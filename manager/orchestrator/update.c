@@ -335,12 +335,32 @@ void update_slot(struct slot *slot, int64_t *due_ms)
         step_time(slot, due_ms);
 }
 
+/* A task of the spec in force that runs: there is one when an update that starts the new task first
+ * goes back. */
+static struct task *find_clean(const struct slot *slot)
+{
+        for (size_t i = slot->count; i-- > 0;) {
+                struct task *task = slot_task(slot, i);
+
+                if (task_is_live(task) && task->state == TASK_RUNNING &&
+                    !task_is_dirty(slot->os, task))
+                        return task;
+        }
+        return NULL;
+}
+
 /* Replaces the slot's task by one of the spec in force. */
 static void replace(struct slot *slot)
 {
         struct orch_service *os = slot->os;
+        struct task *clean = find_clean(slot);
         bool is_start_first = config(os)->order == ORDER_START_FIRST;
 
+        if (clean) {
+                slot_set_desired(slot, clean, TASK_SHUTDOWN);
+                set_phase(slot, 0);
+                return;
+        }
         slot->since_ms = os->o->now.mono_ms;
         struct task *task =
                 slot_add_task(slot, is_start_first ? TASK_RUNNING : TASK_READY, 0, 0, 0);

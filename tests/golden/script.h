@@ -1,0 +1,9 @@
+/*
+ * The language of the golden cases: one command a line, words KEY=VALUE. See README in cases/.
+ */
+#pragma once
+
+#include "tests/lib/plan.h"
+
+/* Runs one command; -EINVAL with text. */
+int script_run(struct plan *p, const char *line, struct err *err);
