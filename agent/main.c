@@ -25,7 +25,7 @@ int main(int argc, char **argv)
         int code;
 
         if (argc > 1 && !strcmp(argv[1], UNPACK_FLAG))
-                return unpack_main(argc, argv);
+                unpack_main(argc - 1, argv + 1);
         int r = agent_options_parse(argc, argv, &options, stdout, &err);
         if (r < 0) {
                 fprintf(stderr, "swarm-agent: %s\n", err.text);

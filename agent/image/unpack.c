@@ -39,20 +39,49 @@
 
 /* All that unpacking and leaving need. What is not here fails with EPERM. */
 static const int allowed[] = {
-        SCMP_SYS(read),       SCMP_SYS(write),         SCMP_SYS(pwrite64),
-        SCMP_SYS(openat),     SCMP_SYS(close),         SCMP_SYS(fstat),
-        SCMP_SYS(newfstatat), SCMP_SYS(statx),         SCMP_SYS(lseek),
-        SCMP_SYS(fcntl),      SCMP_SYS(getdents64),    SCMP_SYS(mkdirat),
-        SCMP_SYS(unlinkat),   SCMP_SYS(symlinkat),     SCMP_SYS(linkat),
-        SCMP_SYS(mknodat),    SCMP_SYS(fchown),        SCMP_SYS(fchownat),
-        SCMP_SYS(fchmod),     SCMP_SYS(utimensat),     SCMP_SYS(fsetxattr),
-        SCMP_SYS(ftruncate),  SCMP_SYS(umask),         SCMP_SYS(syncfs),
-        SCMP_SYS(mmap),       SCMP_SYS(munmap),        SCMP_SYS(mremap),
-        SCMP_SYS(brk),        SCMP_SYS(madvise),       SCMP_SYS(mprotect),
-        SCMP_SYS(futex),      SCMP_SYS(rt_sigreturn),  SCMP_SYS(restart_syscall),
-        SCMP_SYS(getrandom),  SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday),
-        SCMP_SYS(exit),       SCMP_SYS(exit_group),    SCMP_SYS(getpid),
-        SCMP_SYS(gettid),     SCMP_SYS(tgkill),        SCMP_SYS(rt_sigprocmask),
+        SCMP_SYS(read),
+        SCMP_SYS(write),
+        SCMP_SYS(pwrite64),
+        SCMP_SYS(openat),
+        SCMP_SYS(close),
+        SCMP_SYS(fstat),
+        SCMP_SYS(newfstatat),
+        SCMP_SYS(statx),
+        SCMP_SYS(lseek),
+        SCMP_SYS(fcntl),
+        SCMP_SYS(getdents64),
+        SCMP_SYS(mkdirat),
+        SCMP_SYS(unlinkat),
+        SCMP_SYS(symlinkat),
+        SCMP_SYS(linkat),
+        SCMP_SYS(mknodat),
+        SCMP_SYS(fchown),
+        SCMP_SYS(fchownat),
+        SCMP_SYS(fchmod),
+        SCMP_SYS(utimensat),
+        SCMP_SYS(fsetxattr),
+        SCMP_SYS(ftruncate),
+        SCMP_SYS(umask),
+        SCMP_SYS(syncfs),
+        SCMP_SYS(mmap),
+        SCMP_SYS(munmap),
+        SCMP_SYS(mremap),
+        SCMP_SYS(brk),
+        SCMP_SYS(madvise),
+        SCMP_SYS(mprotect),
+        SCMP_SYS(futex),
+        SCMP_SYS(rt_sigreturn),
+        SCMP_SYS(restart_syscall),
+        SCMP_SYS(getrandom),
+        SCMP_SYS(clock_gettime),
+        SCMP_SYS(gettimeofday),
+        SCMP_SYS(exit),
+        SCMP_SYS(exit_group),
+        SCMP_SYS(getpid),
+        SCMP_SYS(sigaltstack),
+        SCMP_SYS(gettid),
+        SCMP_SYS(tgkill),
+        SCMP_SYS(rt_sigprocmask),
 };
 
 /* From here on "/" is the target folder, on a mount without devices, set-uid and programs, and
@@ -190,9 +219,12 @@ static int unpack(int argc, char **argv, struct err *err)
 int unpack_main(int argc, char **argv)
 {
         struct err err = {0};
+        int status = 0;
 
-        if (unpack(argc, argv, &err) == 0)
-                return 0;
-        io_write_all(STDERR_FILENO, err.text, strlen(err.text));
-        return err.code == ENOSPC || err.code == EDQUOT ? UNPACK_EXIT_NO_SPACE : 1;
+        if (unpack(argc, argv, &err) < 0) {
+                io_write_all(STDERR_FILENO, err.text, strlen(err.text));
+                status = err.code == ENOSPC || err.code == EDQUOT ? UNPACK_EXIT_NO_SPACE : 1;
+        }
+        /* At once: what libraries do at exit may need calls that are forbidden by now. */
+        _exit(status);
 }

@@ -649,7 +649,7 @@ int main(int argc, char **argv)
         };
 
         if (argc > 1 && str_is_equal(argv[1], UNPACK_FLAG))
-                return unpack_main(argc - 1, argv + 1);
+                unpack_main(argc - 1, argv + 1);
         log_set_level(LOG_LEVEL_ERROR);
         if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
                 perror("mount namespace"); /* test_full_disk's mount must not be seen outside */
