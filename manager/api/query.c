@@ -417,6 +417,8 @@ int on_info(struct call *c)
         info.leader = (char *)(uintptr_t)a->config->hostname;
         info.last_index = a->last_index;
         info.warning = (char *)(uintptr_t)(a->warning ? a->warning : protobuf_c_empty_string);
+        if (a->config->managers && a->config->managers[0])
+                info.address = a->config->managers[0];
         r.kind_case = SWARM__RESPONSE__KIND_INFO;
         r.info = &info;
         call_answer(c, &r);

@@ -235,6 +235,7 @@ json_t *doc_info(const Swarm__Info *i, const Swarm__Cluster *c)
 
         doc_put_str(o, "ServerVersion", i->version);
         doc_put_id(swarm, "NodeID", &i->node_id);
+        doc_put_str_if(swarm, "Address", i->address);
         doc_put_str(swarm, "Leader", i->leader);
         doc_put_int(swarm, "Managers", (int64_t)i->managers);
         doc_put_int(swarm, "Nodes", (int64_t)i->nodes);
