@@ -151,6 +151,11 @@ void agent_load_container(struct agent *a, struct id task, bool is_running,
         worker_load_container(&a->worker, task, is_running, e);
 }
 
+bool agent_get_task(const struct agent *a, struct id task, struct agent_task *ret)
+{
+        return worker_get_task(&a->worker, task, ret);
+}
+
 void agent_start(struct agent *a, struct now now)
 {
         a->session.heard_ms = now.mono_ms;

@@ -18,12 +18,13 @@
 
 struct agent;
 
-/* What a container needs beyond its TaskSpec. Borrowed for the call. */
+/* What a container needs beyond its TaskSpec. What it points to lives until the answer to
+ * container_remove; the struct itself is borrowed for the call. */
 struct agent_task {
         struct id id, service_id;
         uint64_t slot;                  /* 0: global */
         const char *name;               /* web.3 */
-        const Swarm__ServiceSpec *spec; /* of the task's version; lives until container_remove */
+        const Swarm__ServiceSpec *spec; /* of the task's version */
         const Swarm__GenericResource *const *generic;
         size_t n_generic;
 };
@@ -50,7 +51,8 @@ struct agent_ports {
         void (*journal_put)(void *arg, struct id task, const uint8_t *packed, size_t n);
         void (*journal_remove)(void *arg, struct id task);
 
-        /* An image that came with the assignments; told before a task that uses it is prepared. */
+        /* An image that came with the assignments; told before a task that uses it is prepared.
+         * May be NULL. */
         void (*on_image)(void *arg, const Swarm__Image *m);
         /* Logs and blobs are the driver's: messages of these kinds are handed through. */
         void (*on_blob_data)(void *arg, const Swarm__BlobData *m);
@@ -98,6 +100,9 @@ int agent_load_task(struct agent *a, const uint8_t *packed, size_t n); /* -EBADM
 /* e: of one that ended, its EXITED; of one that runs, NULL or a STARTED (for is_health_checked). */
 void agent_load_container(struct agent *a, struct id task, bool is_running,
                           const struct container_event *e);
+/* A task that was loaded, for taking over its container. False: there is none, or its spec is not
+ * valid. */
+bool agent_get_task(const struct agent *a, struct id task, struct agent_task *ret);
 void agent_start(struct agent *a, struct now now);
 
 /* Events. A message that is garbage or of another session is dropped. */

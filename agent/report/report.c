@@ -111,7 +111,7 @@ static struct report_batch *batch_new(const struct report *r)
                 n++;
         }
         swarm__status_batch__init(&b->message);
-        b->message.seq = r->seq;
+        b->message.seq = b->message.oldest = r->seq;
         b->message.statuses = b->list;
         b->message.n_statuses = n;
         return b;

@@ -220,6 +220,16 @@ void worker_load_container(struct worker *w, struct id task, bool is_running,
         }
 }
 
+bool worker_get_task(const struct worker *w, struct id task, struct agent_task *ret)
+{
+        const struct work *t = map_get_id(&w->tasks, task);
+
+        if (!t || !t->spec || !t->spec->message)
+                return false;
+        *ret = describe(t);
+        return true;
+}
+
 void worker_start(struct worker *w, struct now now)
 {
         const struct container_event lost = {
@@ -357,6 +367,8 @@ int worker_assign(struct worker *w, struct now now, const Swarm__Assignments *m)
         for (size_t i = 0; i < m->n_specs; i++)
                 if (spec_take(w, m->specs[i]) < 0)
                         return -ESTALE;
+        for (size_t i = 0; i < m->n_images && w->ports->on_image; i++)
+                w->ports->on_image(w->ports->arg, m->images[i]);
         for (size_t i = 0; i < m->n_tasks; i++)
                 if (assign_one(w, now, m->tasks[i]) < 0)
                         return -ESTALE;

@@ -15,7 +15,7 @@
 #include "shared/base/map.h"
 
 #define WORKER_TASKS_MAX      50000 /* of one node; a set that would exceed it is refused */
-#define WORKER_SPECS_IDLE_MAX 64
+#define WORKER_SPECS_IDLE_MAX 256
 
 struct worker {
         const struct agent_ports *ports;
@@ -32,10 +32,11 @@ struct worker {
 void worker_init(struct worker *w, const struct agent_ports *ports, struct report *report);
 void worker_done(struct worker *w);
 
-/* As agent_load_task, agent_load_container and agent_start. */
+/* As agent_load_task, agent_load_container, agent_get_task and agent_start. */
 int worker_load(struct worker *w, const uint8_t *packed, size_t n);
 void worker_load_container(struct worker *w, struct id task, bool is_running,
                            const struct container_event *e);
+bool worker_get_task(const struct worker *w, struct id task, struct agent_task *ret);
 void worker_start(struct worker *w, struct now now);
 
 /* A new session: a complete set comes next. */
