@@ -111,7 +111,7 @@ static bool take_image_request(struct driver *d, uint64_t connection, const uint
         int kind = wire_peek_kind(p, n, CONTROL_KIND_FIRST);
 
         if (kind != SWARM__REQUEST__KIND_BLOB_STAT && kind != SWARM__REQUEST__KIND_BLOB_PUT &&
-            kind != SWARM__REQUEST__KIND_IMAGE_CREATE && kind != SWARM__REQUEST__KIND_IMAGE_GET)
+            kind != SWARM__REQUEST__KIND_IMAGE_CREATE && kind != SWARM__REQUEST__KIND_BLOB_GET)
                 return false;
         const Swarm__Request *q = unpack_request(d, p, n);
         if (!q)
