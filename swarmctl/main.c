@@ -1,5 +1,12 @@
-/* Placeholder of the first commit: replaced before anything else lands. */
-int main(void)
+/* swarmctl: the tables of all commands. */
+#include <stddef.h>
+
+#include "swarmctl/cmd/cmd.h"
+
+int main(int argc, char **argv)
 {
-        return 1;
+        static const struct command *const tables[] = {cmd_service, cmd_task, cmd_node, cmd_image,
+                                                       NULL};
+
+        return cmd_main(tables, argc, argv);
 }
