@@ -41,6 +41,6 @@ int image_archive_read(struct image_archive *a, const char *digest, int64_t offs
                        archive_data_fn *fn, void *arg, struct err *err);
 
 /* An archive with one image and one layer made of a root file system's tar (plain, gzip or zstd).
- * name is normalised. */
-int image_archive_import(const char *name, const char *path, struct image_archive **ret,
-                         struct err *err);
+ * name is normalised. changes: lines of a Dockerfile for its config, NULL-terminated or NULL. */
+int image_archive_import(const char *name, const char *path, char *const *changes,
+                         struct image_archive **ret, struct err *err);

@@ -42,3 +42,5 @@ const char *machine_arch(void);
 /* The media type of a layer, by its first bytes. */
 #define LAYER_HEAD_BYTES 4
 const char *layer_media_type(const uint8_t head[LAYER_HEAD_BYTES]);
+/* Applies one line of a Dockerfile to a config's "config" object. */
+int config_change(json_t *config, const char *line, struct err *err);

@@ -13,6 +13,7 @@
 #include "shared/wire/wire.h"
 #include "swarmctl/cmd/cmd.h"
 #include "swarmctl/cmd/image_upload.h"
+#include "swarmctl/cmd/list.h"
 #include "swarmctl/output/output.h"
 
 /* --- load, import -------------------------------------------------------------------------------
@@ -75,7 +76,8 @@ static int run_import(struct ctl *ctl, const struct args *args)
         struct image_archive *a;
         struct err err = {0};
 
-        if (image_archive_import(args->rest[0], args->rest[1], &a, &err) < 0)
+        if (image_archive_import(args->rest[0], args->rest[1], args_get(args, "change")->list, &a,
+                                 &err) < 0)
                 return ctl_fail(ctl, CLIENT_EXIT_REFUSED, "%s", err.text);
         const struct archive_image *i = image_archive_get(a, 0);
         int r = upload_image(ctl, a, i, i->names, i->names[0], args_on(args, "quiet"));
@@ -155,29 +157,59 @@ static void list_image(struct listing *l, struct buf *ids, const Swarm__Image *i
                 buf_printf(ids, "%.*s\n", ID_SHORT_LEN, short_id(i->id));
 }
 
+/* Newest first, as Docker lists them; then by id, so that equal states give equal lists. */
+static int compare_images(const void *a, const void *b)
+{
+        const Swarm__Image *x = *(Swarm__Image *const *)a, *y = *(Swarm__Image *const *)b;
+
+        if (x->created_ms != y->created_ms)
+                return x->created_ms > y->created_ms ? -1 : 1;
+        return strcmp(x->id, y->id);
+}
+
+/* All images of an answer, sorted; borrowed from it. */
+static Swarm__Image **sort_images(const struct responses *parts, size_t *ret_n)
+{
+        Swarm__Image **all = NULL;
+        size_t n = 0;
+
+        for (size_t i = 0; i < parts->n; i++) {
+                const Swarm__Response *r = parts->v[i];
+
+                if (r->kind_case != SWARM__RESPONSE__KIND_IMAGES || r->images->n_images == 0)
+                        continue;
+                all = xreallocarray(all, n + r->images->n_images, sizeof(*all));
+                memcpy(all + n, r->images->images, r->images->n_images * sizeof(*all));
+                n += r->images->n_images;
+        }
+        if (n > 0)
+                qsort(all, n, sizeof(*all), compare_images);
+        *ret_n = n;
+        return all;
+}
+
 static int run_ls(struct ctl *ctl, const struct args *args)
 {
         Swarm__Request q = SWARM__REQUEST__INIT;
         Swarm__Empty empty = SWARM__EMPTY__INIT;
-        Swarm__Response *response = NULL;
+        _cleanup_responses_ struct responses parts = {0};
         _cleanup_listing_ struct listing *l = NULL;
         _cleanup_buf_ struct buf out = {0}, ids = {0};
         const char *wanted = args->n_rest > 0 ? args->rest[0] : NULL;
         struct err err = {0};
+        size_t n;
         int r;
 
         if (listing_new(ls_columns, args_text(args, "format"), &l, &err) < 0)
                 return ctl_usage(ctl, "%s", err.text);
         q.kind_case = SWARM__REQUEST__KIND_IMAGE_LIST;
         q.image_list = &empty;
-        r = ctl_call(ctl, &q, &response);
+        r = list_call(ctl, &q, &parts);
         if (r != 0)
                 return r;
-        if (response->kind_case == SWARM__RESPONSE__KIND_IMAGES)
-                for (size_t i = 0; i < response->images->n_images; i++)
-                        list_image(l, &ids, response->images->images[i], wanted,
-                                   args_on(args, "no-trunc"));
-        wire_free(response);
+        _cleanup_free_ Swarm__Image **images = sort_images(&parts, &n);
+        for (size_t i = 0; i < n; i++)
+                list_image(l, &ids, images[i], wanted, args_on(args, "no-trunc"));
         if (!args_on(args, "quiet") && listing_print(l, &out, &err) < 0)
                 return ctl_fail(ctl, CLIENT_EXIT_REFUSED, "%s", err.text);
         output_flush(args_on(args, "quiet") ? &ids : &out);
@@ -331,6 +363,8 @@ static const struct flag load_flags[] = {
 };
 
 static const struct flag import_flags[] = {
+        {"change", 'c', FLAG_LIST, "A line of a Dockerfile for its config: CMD, ENV, USER, ...",
+         NULL},
         {"quiet", 'q', FLAG_BOOL, "Show no progress", NULL},
         {0},
 };

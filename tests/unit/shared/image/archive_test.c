@@ -493,7 +493,7 @@ static void test_import(void **state)
                 write_file(w->file, &packed);
                 image_archive_close(w->a);
                 w->a = NULL;
-                assert_int_equal(image_archive_import("app", w->file, &w->a, &w->err), 0);
+                assert_int_equal(image_archive_import("app", w->file, NULL, &w->a, &w->err), 0);
                 const struct archive_image *image = image_archive_get(w->a, 0);
                 assert_string_equal(image->names[0], "app:latest");
                 assert_string_equal(image->msg->layers[0]->diff_id, w->layer_digest);
@@ -509,7 +509,7 @@ static void test_import(void **state)
 static void assert_import_refused(struct world *w, const char *name, const char *why)
 {
         memset(&w->err, 0, sizeof(w->err));
-        assert_true(image_archive_import(name, w->file, &w->a, &w->err) < 0);
+        assert_true(image_archive_import(name, w->file, NULL, &w->a, &w->err) < 0);
         assert_null(w->a);
         if (!strstr(w->err.text, why))
                 fail_msg("\"%s\" is not in \"%s\"", why, w->err.text);
@@ -537,6 +537,61 @@ static void test_bad_imports(void **state)
         w->layer.len = 600;
         write_file(w->file, &w->layer);
         assert_import_refused(w, "app", "damaged");
+}
+
+static int import_with(struct world *w, const char *change)
+{
+        char *changes[] = {(char *)change, NULL};
+
+        image_archive_close(w->a);
+        w->a = NULL;
+        memset(&w->err, 0, sizeof(w->err));
+        return image_archive_import("app", w->file, changes, &w->a, &w->err);
+}
+
+static void test_import_changes(void **state)
+{
+        struct world *w = *state;
+        char *changes[] = {(char *)"CMD [\"/bin/main\",\"a b\"]",
+                           (char *)"entrypoint echo \"hi\"",
+                           (char *)"ENV A=1 B=\"x y\"",
+                           (char *)"ENV A 2 3",
+                           (char *)"USER 7:8",
+                           (char *)"WORKDIR /srv",
+                           (char *)"STOPSIGNAL SIGINT",
+                           (char *)"EXPOSE 80 53/udp",
+                           (char *)"VOLUME /data",
+                           (char *)"LABEL a=b",
+                           (char *)"HEALTHCHECK CMD [\"true\"]",
+                           NULL};
+        struct image_config *c;
+
+        write_file(w->file, &w->layer);
+        assert_int_equal(image_archive_import("app", w->file, changes, &w->a, &w->err), 0);
+        const struct archive_image *i = image_archive_get(w->a, 0);
+        assert_int_equal(image_config_parse(i->config, i->config_len, &c, &w->err), 0);
+        assert_string_equal(c->cmd[0], "/bin/main");
+        assert_string_equal(c->cmd[1], "a b");
+        assert_string_equal(c->entrypoint[1], "-c");
+        assert_string_equal(c->entrypoint[2], "echo \"hi\"");
+        assert_true(strv_has(c->env, "A=2 3"));
+        assert_true(strv_has(c->env, "B=x y"));
+        assert_int_equal(strv_len(c->env), 3); /* and the search path */
+        assert_string_equal(c->user, "7:8");
+        assert_string_equal(c->workdir, "/srv");
+        assert_string_equal(c->stop_signal, "SIGINT");
+        assert_true(strv_has(c->exposed_ports, "80/tcp"));
+        assert_true(strv_has(c->exposed_ports, "53/udp"));
+        assert_string_equal(c->volumes[0], "/data");
+        assert_string_equal(c->health->cmd[0], "true");
+        image_config_free(c);
+        assert_true(import_with(w, "RUN x") < 0);
+        assert_non_null(strstr(w->err.text, "must begin with CMD"));
+        assert_true(import_with(w, "CMD") < 0);
+        assert_non_null(strstr(w->err.text, "has no value"));
+        assert_true(import_with(w, "ENV =x") < 0);
+        assert_true(import_with(w, "HEALTHCHECK maybe") < 0);
+        assert_true(import_with(w, "USER \xff") < 0);
 }
 
 /* --- real tools
@@ -637,6 +692,7 @@ int main(void)
                 TEST(test_too_many_entries),
                 TEST(test_import),
                 TEST(test_bad_imports),
+                TEST(test_import_changes),
                 TEST(test_real_archives),
         };
 
