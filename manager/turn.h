@@ -14,7 +14,7 @@
 #include "shared/base/err.h"
 #include "shared/base/rng.h"
 
-#define TURN_CHANGES_MAX     50000 /* objects a turn may change before the rest waits for the next */
+#define TURN_CHANGES_MAX     50000        /* objects a turn may change; the rest waits */
 #define TURN_INPUTS_MAX      100000       /* queued inputs; beyond, requests are answered EAGAIN */
 #define TURN_INPUT_BYTES_MAX (256u << 20) /* of all queued inputs, likewise */
 

@@ -47,46 +47,60 @@ static const char *action_name(enum change_kind kind)
         return names[kind];
 }
 
+/* One event; the strings are borrowed. */
+static void add_event(struct api *a, const char *type, const char *action, const char *id,
+                      const char *name, const char *key, const char *value)
+{
+        const struct event e = {.type = type,
+                                .action = action,
+                                .key = key,
+                                .id = (char *)(uintptr_t)id,
+                                .name = (char *)(uintptr_t)name,
+                                .value = (char *)(uintptr_t)value};
+
+        events_add(a, &e);
+}
+
 static void on_service_change(void *arg, struct service *service, enum change_kind kind)
 {
         struct api *a = arg;
 
+        streams_note_service(a, service);
         if (service->is_removing && kind == CHANGE_UPDATED)
                 kind = CHANGE_REMOVED; /* gone for users */
         else if (service->is_removing)
                 return;
-        events_add(a, "service", action_name(kind), ID_S(service->id), service->name,
-                   kind == CHANGE_UPDATED ? "updatestate" : NULL,
-                   update_state_name(service->update.state));
-        streams_note_service(a, service);
+        add_event(a, "service", action_name(kind), ID_S(service->id), service->name,
+                  kind == CHANGE_UPDATED ? "updatestate" : NULL,
+                  update_state_name(service->update.state));
 }
 
-static void on_task_change(void *arg, struct task *task, enum change_kind kind UNUSED,
+static void on_task_change(void *arg, struct task *task, enum change_kind kind,
                            const struct task_before *before)
 {
         struct api *a = arg;
 
-        streams_note_task(a, task, before);
-        if (!before || task->state == before->state || task->service->is_removing)
-                return;
-        if (task->state < TASK_RUNNING)
+        streams_note_task(a, task, kind, before);
+        if (kind != CHANGE_UPDATED || !before || task->state == before->state ||
+            task->state < TASK_RUNNING || task->service->is_removing)
                 return;
         _cleanup_free_ char *name = task_name(task);
-        events_add(a, "task", task_state_name(task->state), ID_S(task->id), name, "service",
-                   task->service->name);
+        add_event(a, "task", task_state_name(task->state), ID_S(task->id), name, "service",
+                  task->service->name);
 }
 
 static void on_node_change(void *arg, struct node *node, enum change_kind kind)
 {
-        events_add(arg, "node", action_name(kind), ID_S(node->id), node_hostname(node), "state",
-                   node_state_name(node->state));
+        streams_note_nodes(arg);
+        add_event(arg, "node", action_name(kind), ID_S(node->id), node_hostname(node), "state",
+                  node_state_name(node->state));
 }
 
 static void on_image_change(void *arg, struct image *image, enum change_kind kind)
 {
         const char *name = image->msg->n_names ? image->msg->names[0] : image->id;
 
-        events_add(arg, "image", action_name(kind), image->id, name, NULL, NULL);
+        add_event(arg, "image", action_name(kind), image->id, name, NULL, NULL);
 }
 
 static void on_cluster_change(void *arg, struct cluster *cluster)
@@ -94,7 +108,7 @@ static void on_cluster_change(void *arg, struct cluster *cluster)
         struct id id = {0, 0};
 
         wire_get_id(&cluster->msg->id, &id);
-        events_add(arg, "cluster", "update", ID_S(id), "", NULL, NULL);
+        add_event(arg, "cluster", "update", ID_S(id), "", NULL, NULL);
 }
 
 /* --- the stage -----------------------------------------------------------------------------------
@@ -125,14 +139,15 @@ void api_free(struct api *a)
                 return;
         while (!list_is_empty(&a->streams))
                 stream_close(a, LIST_ITEM(a->streams.next, struct stream, link));
-        for (size_t i = 0; i < EVENTS_KEPT; i++)
-                wire_free(a->events[i].msg);
+        events_done(a);
+        list_remove(&a->watch.link);
         free(a);
 }
 
 void api_begin(struct api *a, struct now now)
 {
         a->now = now;
+        a->events_before = a->event_count;
 }
 
 void call_answer(struct call *c, Swarm__Response *r)

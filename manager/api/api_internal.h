@@ -6,30 +6,43 @@
 #include "shared/base/base.h"
 #include "shared/wire/wire.h"
 
-#define EVENTS_KEPT     256
-#define LIST_PART_BYTES (2u << 20) /* a list's answer is split beyond */
-#define STREAMS_MAX     1000       /* of all clients */
-#define WATCH_TASKS_MAX 20         /* services with at most as many slots are told task by task */
+#define EVENTS_KEPT        256
+#define LIST_PART_BYTES    (2u << 20) /* a list's answer is split beyond */
+#define STREAMS_MAX        1000       /* of all clients */
+#define CLIENT_STREAMS_MAX 32         /* of one */
+#define WATCH_STATE_STEP   64         /* task states are multiples of it, all but REMOVE */
+#define WATCH_TASKS_MAX    20 /* services with at most as many slots are told task by task */
 
 enum stream_kind { STREAM_WATCH, STREAM_EVENTS, STREAM_LOGS };
+
+/* The progress of a service, as counted so far. */
+struct watch {
+        bool is_dirty;      /* something of the service changed */
+        bool is_node_dirty; /* or of a node: `desired` may be another */
+        uint64_t spec_version, desired;
+        uint64_t by_state[TASK_ORPHANED / WATCH_STATE_STEP + 1]; /* of tasks that should live */
+        uint64_t failed;                                         /* tasks of the spec in force */
+        char *error, *pending; /* of the newest of them; why a task is not placed */
+};
 
 struct stream {
         struct list link;
         enum stream_kind kind;
         uint64_t connection, number;
-        int64_t heard_ms; /* mono: when the client last said something */
-        struct id service;
-        bool is_dirty;         /* watch: something of the service changed */
-        bool follow;           /* logs */
-        uint64_t failed;       /* watch: tasks that failed meanwhile */
-        char *error, *pending; /* watch: of the newest of them; why a task is not placed */
-        uint64_t event_from;   /* events: number of the next to tell */
-        struct log_stream *log;
-        Swarm__EventsRequest *filter; /* heap */
+        int64_t heard_ms;             /* mono: when the client last said something */
+        struct id service;            /* watch, logs of a service */
+        struct id task;               /* logs of a task */
+        struct watch watch;           /* watch */
+        bool follow;                  /* logs */
+        struct log_stream *log;       /* logs */
+        uint64_t event_from;          /* events: number of the next to tell */
+        Swarm__EventsRequest *filter; /* events; heap */
 };
 
 struct event {
-        Swarm__Event *msg; /* heap */
+        const char *type, *action, *key; /* literals; key of the attribute, NULL: none */
+        char *id, *name, *value;         /* heap in the ring */
+        int64_t time_ms;
 };
 
 struct api {
@@ -44,6 +57,7 @@ struct api {
         size_t stream_count;
         struct event events[EVENTS_KEPT]; /* a ring: event k is at k % EVENTS_KEPT */
         uint64_t event_count;             /* ever made */
+        uint64_t events_before;           /* made before this turn */
 };
 
 /* A request under way. A handler answers and returns 0, or sets err and returns -errno. */
@@ -70,8 +84,18 @@ struct filter_value {
         const char *key, *value; /* value NULL: the object has no such */
         bool is_prefix;          /* matches when what is asked for is a prefix (ids, names) */
 };
-bool filters_match(Swarm__Filter *const *filters, size_t n, const struct filter_value *values,
-                   size_t n_values);
+struct filter_labels {
+        const char *key; /* "label": asked for as NAME or NAME=VALUE */
+        Swarm__KeyValue *const *labels;
+        size_t n;
+};
+struct filter_object {
+        const struct filter_value *values;
+        size_t n_values;
+        const struct filter_labels *labels;
+        size_t n_labels;
+};
+bool filters_match(Swarm__Filter *const *filters, size_t n, const struct filter_object *o);
 /* -EINVAL for a key that is not in the list. */
 int filters_check(Swarm__Filter *const *filters, size_t n, const char *const *keys,
                   struct err *err);
@@ -88,14 +112,34 @@ call_fn on_image_create, on_image_list, on_image_get, on_image_remove, on_info;
 call_fn on_service_watch, on_events, on_logs, on_log_acknowledge, on_cancel, on_keep_alive;
 
 /* --- stream.c */
-void streams_note_task(struct api *a, struct task *task, const struct task_before *before);
-void streams_note_service(struct api *a, struct service *service);
+int stream_open(struct call *c, enum stream_kind kind, struct stream **ret);
 void stream_close(struct api *a, struct stream *s);
-void events_add(struct api *a, const char *type, const char *action, const char *id,
-                const char *name, const char *key, const char *value);
+/* Answers for the last time and closes. */
+void stream_end(struct api *a, struct stream *s, int code, const char *error, struct list *effects);
+void streams_note_task(struct api *a, struct task *task, enum change_kind kind,
+                       const struct task_before *before);
+void streams_note_service(struct api *a, struct service *service);
+void streams_note_nodes(struct api *a);
 int64_t streams_send(struct api *a, struct list *effects);
 
+/* --- watch.c, events.c */
+void watch_note_task(struct stream *s, struct task *task, enum change_kind kind,
+                     const struct task_before *before);
+void watch_note_service(struct stream *s, struct service *service);
+void watch_send(struct api *a, struct stream *s, struct list *effects);
+void events_add(struct api *a, const struct event *e); /* copies */
+void events_send(struct api *a, struct stream *s, struct list *effects);
+void events_done(struct api *a);
+
 /* --- query.c */
+/* A list under way: the packed items of its present part. Zeroed but for the first two. */
+struct parts {
+        struct call *c;
+        unsigned response_field; /* of Response: the list */
+        struct buf items;
+};
+void parts_add(struct parts *p, const ProtobufCMessage *m);
+int parts_end(struct parts *p); /* answers; 0 */
 struct task_msg {
         struct object_msg object;
         char hostname[64];

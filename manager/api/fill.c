@@ -16,11 +16,16 @@ void spec_set_string(char **field, const char *value)
         *field = xstrdup(value);
 }
 
+/* What a client put there is not believed. No architecture: any node. */
 void spec_set_platform(Swarm__Placement *p, const char *arch, const char *os)
 {
         for (size_t i = 0; i < p->n_platforms; i++)
                 swarm__platform__free_unpacked(p->platforms[i], NULL);
         free(p->platforms);
+        p->platforms = NULL;
+        p->n_platforms = 0;
+        if (!*arch)
+                return;
         p->platforms = xnew_array(Swarm__Platform *, 1);
         p->platforms[0] = NEW_MESSAGE(Swarm__Platform, swarm__platform__init);
         p->n_platforms = 1;

@@ -3,19 +3,43 @@
 #include "manager/api/api_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <strings.h>
+
+/* The ids that begin with a text are those from one number to another. -ENOENT: there is none. */
+static int prefix_range(const char *prefix, struct id *ret_first, struct id *ret_last)
+{
+        char text[ID_TEXT_MAX];
+        size_t n = strlen(prefix);
+
+        if (n == 0 || n > ID_TEXT_LEN)
+                return -ENOENT;
+        memset(text, '0', ID_TEXT_LEN);
+        memcpy(text, prefix, n);
+        text[ID_TEXT_LEN] = 0;
+        if (id_parse(text, ret_first) < 0)
+                return -ENOENT;
+        memset(text + n, 'z', ID_TEXT_LEN - n);
+        if (id_parse(text, ret_last) < 0)
+                *ret_last = (struct id){UINT64_MAX, UINT64_MAX};
+        return 0;
+}
 
 /* Looks for the one object whose id begins with ref. is_hidden may be NULL. */
 static int find_by_prefix(const struct map *m, size_t id_offset, const char *ref,
                           bool (*is_hidden)(const void *object), void **ret)
 {
         void *object, *found = NULL;
+        struct id first, last;
         size_t i;
 
+        if (prefix_range(ref, &first, &last) < 0)
+                return -ENOENT;
         MAP_FOREACH (object, i, m) {
                 struct id id = *(struct id *)(void *)((char *)object + id_offset);
 
-                if ((is_hidden && is_hidden(object)) || !str_has_prefix(ID_S(id), ref))
+                if (id_compare(id, first) < 0 || id_compare(id, last) > 0 ||
+                    (is_hidden && is_hidden(object)))
                         continue;
                 if (found)
                         return -EINVAL;
@@ -86,6 +110,32 @@ int find_node(struct api *a, const char *ref, struct node **ret, struct err *err
         return 0;
 }
 
+/* "web.3", or "web.<node id>": the newest task of that slot; NULL: none. */
+static struct task *find_task_by_name(struct api *a, const char *ref)
+{
+        const char *dot = strrchr(ref, '.');
+        struct task *t, *found = NULL;
+        struct service *service = NULL;
+
+        if (dot) {
+                _cleanup_free_ char *name = xstrndup(ref, (size_t)(dot - ref));
+                service = store_find_service_by_name(a->store, name);
+        }
+        if (!service)
+                return NULL;
+        LIST_FOREACH (t, &service->tasks, service_link) {
+                char slot[ID_TEXT_MAX];
+
+                if (t->slot)
+                        snprintf(slot, sizeof(slot), "%u", t->slot);
+                else
+                        snprintf(slot, sizeof(slot), "%s", t->node ? ID_S(t->node->id) : "");
+                if (str_is_equal(slot, dot + 1))
+                        found = t; /* they stand in order of creation */
+        }
+        return found;
+}
+
 int find_task(struct api *a, const char *ref, struct task **ret, struct err *err)
 {
         void *found = NULL;
@@ -94,6 +144,8 @@ int find_task(struct api *a, const char *ref, struct task **ret, struct err *err
 
         if (id_parse(ref, &id) == 0)
                 found = store_find_task(a->store, id);
+        if (!found)
+                found = find_task_by_name(a, ref);
         if (!found && *ref)
                 r = find_by_prefix(store_tasks(a->store), offsetof(struct task, id), ref, NULL,
                                    &found);
@@ -141,25 +193,47 @@ static bool value_matches(const struct filter_value *v, const char *asked)
         return v->is_prefix ? str_has_prefix(v->value, asked) : !strcasecmp(v->value, asked);
 }
 
-static bool key_matches(Swarm__Filter *const *filters, size_t n, const char *key,
-                        const struct filter_value *values, size_t n_values)
+/* asked: KEY or KEY=VALUE. */
+static bool label_matches(const struct filter_labels *l, const char *asked)
 {
-        for (size_t i = 0; i < n; i++) {
-                if (!str_is_equal(filters[i]->key, key))
-                        continue;
-                for (size_t k = 0; k < n_values; k++)
-                        if (str_is_equal(values[k].key, key) &&
-                            value_matches(&values[k], filters[i]->value))
-                                return true;
+        size_t key_len = strcspn(asked, "=");
+
+        for (size_t i = 0; i < l->n; i++) {
+                const Swarm__KeyValue *label = l->labels[i];
+
+                if (strlen(label->key) == key_len && !memcmp(label->key, asked, key_len) &&
+                    (!asked[key_len] || str_is_equal(label->value, asked + key_len + 1)))
+                        return true;
         }
         return false;
 }
 
-bool filters_match(Swarm__Filter *const *filters, size_t n, const struct filter_value *values,
-                   size_t n_values)
+static bool filter_matches(const Swarm__Filter *f, const struct filter_object *o)
+{
+        for (size_t i = 0; i < o->n_values; i++)
+                if (str_is_equal(o->values[i].key, f->key) &&
+                    value_matches(&o->values[i], f->value))
+                        return true;
+        for (size_t i = 0; i < o->n_labels; i++)
+                if (str_is_equal(o->labels[i].key, f->key) &&
+                    label_matches(&o->labels[i], f->value))
+                        return true;
+        return false;
+}
+
+static bool key_matches(Swarm__Filter *const *filters, size_t n, const char *key,
+                        const struct filter_object *o)
 {
         for (size_t i = 0; i < n; i++)
-                if (!key_matches(filters, n, filters[i]->key, values, n_values))
+                if (str_is_equal(filters[i]->key, key) && filter_matches(filters[i], o))
+                        return true;
+        return false;
+}
+
+bool filters_match(Swarm__Filter *const *filters, size_t n, const struct filter_object *o)
+{
+        for (size_t i = 0; i < n; i++)
+                if (!key_matches(filters, n, filters[i]->key, o))
                         return false;
         return true;
 }

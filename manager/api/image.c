@@ -29,20 +29,13 @@ int on_image_create(struct call *c)
 
 int on_image_list(struct call *c)
 {
-        Swarm__Response r = SWARM__RESPONSE__INIT;
-        Swarm__ImageList list = SWARM__IMAGE_LIST__INIT;
-        const struct map *images = store_images(c->a->store);
-        _cleanup_free_ Swarm__Image **v = xnew_array(Swarm__Image *, images->len);
+        struct parts p = {c, SWARM__RESPONSE__KIND_IMAGES, {0}};
         struct image *image;
         size_t i;
 
-        MAP_FOREACH (image, i, images)
-                v[list.n_images++] = image->msg;
-        list.images = v;
-        r.kind_case = SWARM__RESPONSE__KIND_IMAGES;
-        r.images = &list;
-        call_answer(c, &r);
-        return 0;
+        MAP_FOREACH (image, i, store_images(c->a->store))
+                parts_add(&p, &image->msg->base);
+        return parts_end(&p);
 }
 
 int on_image_get(struct call *c)

@@ -97,14 +97,13 @@ static int check_node_remove(struct call *c, const char *ref, bool force)
         return 0;
 }
 
-/* Its tasks go with it; the orchestrator makes others. */
+/* Its tasks go with it; the orchestrator makes others, the dispatcher refuses it from now on. */
 static void remove_node(struct call *c, struct node *node)
 {
         struct task *t, *next;
 
         LIST_FOREACH_SAFE (t, next, &node->tasks, node_link)
                 store_remove_task(c->a->store, t);
-        effect_refuse_key(c->effects, node->id, node->public_key);
         store_remove_node(c->a->store, node);
 }
 

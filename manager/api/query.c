@@ -9,11 +9,25 @@
 
 /* --- objects as clients see them -----------------------------------------------------------------
  */
+static bool has_live_task(const struct service *service, const struct node *node)
+{
+        const struct task *t;
+
+        LIST_FOREACH (t, &node->tasks, node_link)
+                if (t->service == service && t->desired <= TASK_RUNNING)
+                        return true;
+        return false;
+}
+
+/* Should a global service have a task there? A paused node keeps what it has. */
 static bool is_eligible(const struct service *service, const struct node *node)
 {
-        return node->availability != AVAILABILITY_DRAIN && node->state != NODE_DOWN &&
-               node->description && constraint_spec_is_met(service->spec, node) &&
-               platform_is_met(service->spec, node);
+        if (node->state != NODE_READY && node->state != NODE_SUSPECT)
+                return false;
+        if (node->availability == AVAILABILITY_DRAIN ||
+            !constraint_spec_is_met(service->spec, node) || !platform_is_met(service->spec, node))
+                return false;
+        return node->availability == AVAILABILITY_ACTIVE || has_live_task(service, node);
 }
 
 uint64_t service_desired(struct api *a, struct service *service)
@@ -91,13 +105,6 @@ static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct n
 
 /* --- answers in parts ----------------------------------------------------------------------------
  */
-/* A list under way: the packed items of the present part, as fields number `field` of the list. */
-struct parts {
-        struct call *c;
-        unsigned response_field; /* of Response: the list */
-        struct buf items;
-};
-
 #define LIST_ITEM_FIELD 1 /* every list message has its items there */
 
 static void put_varint(struct buf *b, uint64_t v)
@@ -127,7 +134,7 @@ static void send_part(struct parts *p, bool more)
         effect_client_bytes(p->c->effects, p->c->connection, &b);
 }
 
-static void add_part(struct parts *p, const ProtobufCMessage *m)
+void parts_add(struct parts *p, const ProtobufCMessage *m)
 {
         _cleanup_buf_ struct buf b = {0};
 
@@ -137,7 +144,7 @@ static void add_part(struct parts *p, const ProtobufCMessage *m)
         put_field(&p->items, LIST_ITEM_FIELD, &b);
 }
 
-static int end_parts(struct parts *p)
+int parts_end(struct parts *p)
 {
         send_part(p, false);
         buf_done(&p->items);
@@ -146,17 +153,18 @@ static int end_parts(struct parts *p)
 
 /* --- services ------------------------------------------------------------------------------------
  */
-static size_t label_values(Swarm__KeyValue *const *labels, size_t n, const char *key,
-                           char (*texts)[256], struct filter_value *values)
+static bool service_matches(const Swarm__ListRequest *m, const struct service *s)
 {
-        size_t k = 0;
+        const Swarm__ServiceSpec *spec = s->spec->msg;
+        struct id_text id = id_text(s->id);
+        const struct filter_value values[] = {
+                {"id", id.s, true},
+                {"name", s->name, true},
+                {"mode", service_mode_name((enum service_mode)spec->mode), false}};
+        const struct filter_labels labels = {"label", spec->labels, spec->n_labels};
+        const struct filter_object o = {values, ARRAY_SIZE(values), &labels, 1};
 
-        for (size_t i = 0; i < n && i < 16; i++) {
-                values[k++] = (struct filter_value){key, labels[i]->key, false};
-                snprintf(texts[i], sizeof(texts[i]), "%s=%s", labels[i]->key, labels[i]->value);
-                values[k++] = (struct filter_value){key, texts[i], false};
-        }
-        return k;
+        return filters_match(m->filters, m->n_filters, &o);
 }
 
 int on_service_list(struct call *c)
@@ -171,22 +179,12 @@ int on_service_list(struct call *c)
         if (r < 0)
                 return r;
         MAP_FOREACH (s, i, store_services(c->a->store)) {
-                const Swarm__ServiceSpec *spec = s->spec->msg;
-                char texts[16][256];
-                struct filter_value values[3 + 32] = {
-                        {"id", NULL, true},
-                        {"name", s->name, true},
-                        {"mode", service_mode_name((enum service_mode)spec->mode), false}};
-                struct id_text id = id_text(s->id);
                 struct object_msg o;
 
-                values[0].value = id.s;
-                size_t n =
-                        3 + label_values(spec->labels, spec->n_labels, "label", texts, values + 3);
-                if (!s->is_removing && filters_match(m->filters, m->n_filters, values, n))
-                        add_part(&p, &service_to_msg(c->a, s, &o)->base);
+                if (!s->is_removing && service_matches(m, s))
+                        parts_add(&p, &service_to_msg(c->a, s, &o)->base);
         }
-        return end_parts(&p);
+        return parts_end(&p);
 }
 
 int on_service_get(struct call *c)
@@ -204,8 +202,8 @@ int on_service_get(struct call *c)
         }
         for (size_t i = 0; i < refs->n_refs; i++)
                 if (find_service(c->a, refs->refs[i], &s, &c->err) == 0)
-                        add_part(&p, &service_to_msg(c->a, s, &o)->base);
-        return end_parts(&p);
+                        parts_add(&p, &service_to_msg(c->a, s, &o)->base);
+        return parts_end(&p);
 }
 
 /* --- tasks ---------------------------------------------------------------------------------------
@@ -231,7 +229,8 @@ static bool task_matches(const Swarm__ListRequest *m, struct task *t)
 
         if (t->node)
                 node_id = id_text(t->node->id);
-        return filters_match(m->filters, m->n_filters, values, ARRAY_SIZE(values));
+        const struct filter_object o = {values, ARRAY_SIZE(values), NULL, 0};
+        return filters_match(m->filters, m->n_filters, &o);
 }
 
 static void add_task(struct parts *p, const Swarm__ListRequest *m, struct task *t)
@@ -239,7 +238,7 @@ static void add_task(struct parts *p, const Swarm__ListRequest *m, struct task *
         struct task_msg o;
 
         if (!t->service->is_removing && task_matches(m, t))
-                add_part(p, &task_to_msg(p->c->a, t, &o)->base);
+                parts_add(p, &task_to_msg(p->c->a, t, &o)->base);
 }
 
 static void add_service_tasks(struct parts *p, const Swarm__ListRequest *m, struct service *s)
@@ -283,7 +282,7 @@ int on_task_list(struct call *c)
                 MAP_FOREACH (s, i, store_services(c->a->store))
                         add_service_tasks(&p, m, s);
         }
-        return end_parts(&p);
+        return parts_end(&p);
 }
 
 int on_task_get(struct call *c)
@@ -304,33 +303,33 @@ int on_task_get(struct call *c)
                         continue;
                 task_to_msg(c->a, t, &o);
                 o.object.m.task.spec = t->spec->msg->task;
-                add_part(&p, &o.object.m.task.base);
+                parts_add(&p, &o.object.m.task.base);
         }
-        return end_parts(&p);
+        return parts_end(&p);
 }
 
 /* --- nodes ---------------------------------------------------------------------------------------
  */
 static bool node_matches(const Swarm__ListRequest *m, const struct node *node)
 {
-        char own[16][256], engine[16][256];
+        const Swarm__NodeDescription *d = node->description;
         struct id_text id = id_text(node->id);
-        struct filter_value values[3 + 64] = {{"id", id.s, true},
+        const struct filter_value values[] = {{"id", id.s, true},
                                               {"name", node_hostname(node), true},
+                                              {"membership", "accepted", false},
                                               {"role", node_role_name(node->role), false}};
-        size_t n = 3;
+        const struct filter_labels labels[] = {
+                {"node.label", node->labels->labels, node->labels->n_labels},
+                {"label", d ? d->engine_labels : NULL, d ? d->n_engine_labels : 0}};
+        const struct filter_object o = {values, ARRAY_SIZE(values), labels, ARRAY_SIZE(labels)};
 
-        n += label_values(node->labels->labels, node->labels->n_labels, "node.label", own,
-                          values + n);
-        if (node->description)
-                n += label_values(node->description->engine_labels,
-                                  node->description->n_engine_labels, "label", engine, values + n);
-        return filters_match(m->filters, m->n_filters, values, n);
+        return filters_match(m->filters, m->n_filters, &o);
 }
 
 int on_node_list(struct call *c)
 {
-        static const char *const keys[] = {"id", "name", "role", "label", "node.label", NULL};
+        static const char *const keys[] = {"id",    "name",       "role", "membership",
+                                           "label", "node.label", NULL};
         const Swarm__ListRequest *m = c->q->node_list;
         struct parts p = {c, SWARM__RESPONSE__KIND_NODES, {0}};
         struct node_msg o;
@@ -342,8 +341,8 @@ int on_node_list(struct call *c)
                 return r;
         MAP_FOREACH (node, i, store_nodes(c->a->store))
                 if (node_matches(m, node))
-                        add_part(&p, &node_to_msg(c->a, node, &o)->base);
-        return end_parts(&p);
+                        parts_add(&p, &node_to_msg(c->a, node, &o)->base);
+        return parts_end(&p);
 }
 
 int on_node_get(struct call *c)
@@ -361,8 +360,8 @@ int on_node_get(struct call *c)
         }
         for (size_t i = 0; i < refs->n_refs; i++)
                 if (find_node(c->a, refs->refs[i], &node, &c->err) == 0)
-                        add_part(&p, &node_to_msg(c->a, node, &o)->base);
-        return end_parts(&p);
+                        parts_add(&p, &node_to_msg(c->a, node, &o)->base);
+        return parts_end(&p);
 }
 
 /* --- the cluster ---------------------------------------------------------------------------------

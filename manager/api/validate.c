@@ -9,9 +9,11 @@
 
 #include "manager/store/constraint.h"
 
-#define RULES_MAX   64
-#define SPREAD_MAX  8
-#define TIME_MS_MAX (365LL * 24 * 3600 * 1000)
+#define RULES_MAX        64
+#define SPREAD_MAX       8
+#define TIME_MS_MAX      (365LL * 24 * 3600 * 1000)
+#define CPU_NANO_MAX     (1000000LL * NANO_PER_CPU)
+#define MEMORY_BYTES_MAX (1LL << 50)
 
 int check_count(size_t n, size_t max, const char *what, struct err *err)
 {
@@ -80,8 +82,12 @@ static int check_resources(const Swarm__Resources *r, const char *what, struct e
                 return 0;
         if (r->nano_cpus && r->nano_cpus < CPU_NANO_MIN)
                 return err_set(err, EINVAL, "%s-cpu: must be at least 0.001", what);
+        if (r->nano_cpus > CPU_NANO_MAX)
+                return err_set(err, EINVAL, "%s-cpu: more than 1000000", what);
         if (r->memory_bytes && r->memory_bytes < MEMORY_BYTES_MIN)
                 return err_set(err, EINVAL, "%s-memory: must be at least 4MiB", what);
+        if (r->memory_bytes > MEMORY_BYTES_MAX)
+                return err_set(err, EINVAL, "%s-memory: more than 1PiB", what);
         if (r->pids < 0)
                 return err_set(err, EINVAL, "%s-pids: must not be negative", what);
         return check_generic(r, err);
@@ -144,6 +150,8 @@ static int check_placement(const Swarm__ServiceSpec *spec, struct err *err)
         if (p->max_replicas_per_node && spec->mode != MODE_REPLICATED)
                 return err_set(err, EINVAL, "replicas-max-per-node: only for replicated services");
         int r = check_count(p->n_constraints, RULES_MAX, "constraint", err);
+        for (size_t i = 0; r == 0 && i < p->n_constraints; i++)
+                r = check_text(p->constraints[i], "constraint", err);
         if (r == 0)
                 r = constraint_parse(p->constraints, p->n_constraints, &constraints, err);
         free(constraints);
@@ -188,7 +196,7 @@ static int check_mode(const Swarm__ServiceSpec *spec, struct err *err)
 static int check_networks(const Swarm__TaskSpec *task, struct err *err)
 {
         if (task->n_networks > 1)
-                return err_set(err, EINVAL, "network: one of host and none");
+                return err_set(err, EINVAL, "network: only one of host and none");
         if (task->n_networks == 1 && !str_is_equal(task->networks[0], "host") &&
             !str_is_equal(task->networks[0], "none"))
                 return err_set(err, EINVAL, "network %s: not found (there are host and none)",
@@ -206,8 +214,6 @@ static int resolve_image(struct api *a, Swarm__TaskSpec *task, struct err *err)
                 return -ENOENT;
         if (!str_is_equal(c->image_id, image->id))
                 spec_set_string(&c->image_id, image->id);
-        if (!task->placement || *image->msg->arch == 0)
-                return 0;
         spec_set_platform(task->placement, image->msg->arch, image->msg->os);
         return 0;
 }
@@ -243,5 +249,9 @@ int spec_validate(struct api *a, Swarm__ServiceSpec *spec, struct err *err)
                 r = check_networks(spec->task, err);
         if (r == 0)
                 r = container_validate(spec->task, err);
-        return r < 0 ? r : resolve_image(a, spec->task, err);
+        if (r == 0)
+                r = resolve_image(a, spec->task, err);
+        if (r == 0 && swarm__service_spec__get_packed_size(spec) > SPEC_BYTES_MAX)
+                r = err_set(err, EINVAL, "service %s: the spec is larger than 1MiB", spec->name);
+        return r;
 }

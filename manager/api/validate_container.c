@@ -1,40 +1,56 @@
 /* What a container may ask for: command, environment, mounts, health, capabilities, limits. */
-#include <errno.h>
-
 #include <ctype.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
 
 #include "manager/api/validate_internal.h"
 
-#define ENV_MAX       4096
-#define ARGS_MAX      4096
-#define HOSTNAME_MAX  253
-#define MOUNTS_MAX    128
-#define PATH_TEXT_MAX 4095
+#define ENV_MAX           4096
+#define ARGS_MAX          4096
+#define HOSTNAME_MAX      253
+#define HOSTNAME_PART_MAX 63
+#define SIGNALS_MAX       64
+#define MOUNTS_MAX        128
+#define PATH_TEXT_MAX     4095
+
+/* Arguments and values may have several lines and tabs, where names may not. */
+static int check_lines(const char *s, const char *what, struct err *err)
+{
+        _cleanup_free_ char *flat = xstrdup(s);
+
+        for (char *p = flat; *p; p++)
+                if (strchr("\n\r\t", *p))
+                        *p = ' ';
+        return check_text(flat, what, err);
+}
 
 static int check_strings(char *const *v, size_t n, size_t max, const char *what, struct err *err)
 {
         int r = check_count(n, max, what, err);
 
         for (size_t i = 0; r == 0 && i < n; i++)
-                if (strlen(v[i]) > SPEC_TEXT_MAX)
-                        r = err_set(err, EINVAL, "%s: longer than %d bytes", what, SPEC_TEXT_MAX);
+                r = check_lines(v[i], what, err);
         return r;
 }
 
-/* "{{.Service.Name}}" and the others: what stands between braces must be known. */
-static int check_template(const char *s, const char *what, struct err *err)
+/* "{{.Service.Name}}" and the others: what stands between braces must be known. ret_plain, if not
+ * NULL, gets the text with an 'x' for each of them (heap). */
+static int check_template(const char *s, const char *what, char **ret_plain, struct err *err)
 {
         static const char *const known[] = {".Service.ID",    ".Service.Name", ".Node.ID",
                                             ".Node.Hostname", ".Task.ID",      ".Task.Name",
                                             ".Task.Slot"};
+        _cleanup_buf_ struct buf plain = {0};
+        const char *open;
 
-        while ((s = strstr(s, "{{"))) {
-                const char *end = strstr(s, "}}");
+        for (; (open = strstr(s, "{{")); s = strstr(open, "}}") + 2) {
+                const char *end = strstr(open, "}}");
                 bool is_known = false;
 
                 if (!end)
                         return err_set(err, EINVAL, "%s: '{{' without '}}'", what);
-                _cleanup_free_ char *inner = xstrndup(s + 2, (size_t)(end - s - 2));
+                _cleanup_free_ char *inner = xstrndup(open + 2, (size_t)(end - open - 2));
                 char *word = inner + strspn(inner, " ");
                 word[strcspn(word, " ")] = 0;
                 for (size_t i = 0; i < ARRAY_SIZE(known); i++)
@@ -42,8 +58,12 @@ static int check_template(const char *s, const char *what, struct err *err)
                 if (!is_known && !str_has_prefix(word, ".Service.Labels.") &&
                     !str_has_prefix(word, ".Node.Labels."))
                         return err_set(err, EINVAL, "%s: unknown template {{%s}}", what, word);
-                s = end + 2;
+                buf_append(&plain, s, (size_t)(open - s));
+                buf_putc(&plain, 'x');
         }
+        buf_puts(&plain, s);
+        if (ret_plain)
+                *ret_plain = buf_take_str(&plain);
         return 0;
 }
 
@@ -57,28 +77,43 @@ static int check_env(const Swarm__ContainerSpec *c, struct err *err)
 
                 if (parse_key_value(c->env[i], &n, &value) < 0)
                         return err_set(err, EINVAL, "env %s: must be KEY=VALUE", c->env[i]);
-                r = check_template(value, "env", err);
+                r = check_template(value, "env", NULL, err);
         }
         return r;
 }
 
+/* Parts of letters, digits and '-' (inside), with dots between. */
 static bool hostname_is_valid(const char *s)
 {
-        if (strlen(s) > HOSTNAME_MAX || *s == '-' || *s == '.')
+        size_t part = 0;
+
+        if (strlen(s) > HOSTNAME_MAX)
                 return false;
-        for (; *s; s++)
-                if (!isalnum((unsigned char)*s) && *s != '-' && *s != '.' && *s != '_')
+        for (; *s; s++) {
+                bool is_end = !s[1] || s[1] == '.';
+
+                if (*s == '.') {
+                        if (part == 0 || is_end)
+                                return false;
+                        part = 0;
+                        continue;
+                }
+                if (++part > HOSTNAME_PART_MAX)
                         return false;
+                if (*s == '-' ? part == 1 || is_end : !isalnum((unsigned char)*s) && *s != '_')
+                        return false;
+        }
         return true;
 }
 
 static int check_hostname(const char *s, struct err *err)
 {
-        if (strstr(s, "{{"))
-                return check_template(s, "hostname", err);
-        if (!hostname_is_valid(s))
+        _cleanup_free_ char *plain = NULL;
+        int r = check_template(s, "hostname", &plain, err);
+
+        if (r == 0 && !hostname_is_valid(plain))
                 return err_set(err, EINVAL, "hostname %s: not a valid hostname", s);
-        return 0;
+        return r;
 }
 
 /* Absolute, and no ".." among its parts. */
@@ -91,7 +126,7 @@ static int check_path(const char *s, const char *what, struct err *err)
         for (const char *p = s; (p = strstr(p, "/..")); p += 3)
                 if (p[3] == '/' || p[3] == 0)
                         return err_set(err, EINVAL, "%s '%s': must not contain '..'", what, s);
-        return 0;
+        return check_template(s, what, NULL, err);
 }
 
 static int check_propagation(const Swarm__Mount *m, struct err *err)
@@ -110,6 +145,20 @@ static int check_propagation(const Swarm__Mount *m, struct err *err)
                        m->propagation);
 }
 
+static int check_volume(const Swarm__Mount *m, struct err *err)
+{
+        _cleanup_free_ char *plain = NULL;
+
+        if (check_template(m->source, "mount: volume name", &plain, err) < 0)
+                return -EINVAL;
+        if (*plain && !name_is_valid(plain))
+                return err_set(err, EINVAL, "mount %s: '%s' is not a valid volume name", m->target,
+                               m->source);
+        if (*m->subpath == '/' || strstr(m->subpath, ".."))
+                return err_set(err, EINVAL, "mount %s: volume-subpath must be relative", m->target);
+        return check_text(m->subpath, "volume-subpath", err);
+}
+
 static int check_mount_source(const Swarm__Mount *m, struct err *err)
 {
         switch ((enum mount_type)m->type) {
@@ -121,18 +170,27 @@ static int check_mount_source(const Swarm__Mount *m, struct err *err)
                         return err_set(err, EINVAL, "mount %s: tmpfs-size or tmpfs-mode is wrong",
                                        m->target);
                 return 0;
-        case MOUNT_VOLUME:
-                if (strstr(m->source, "{{"))
-                        return check_template(m->source, "mount: volume name", err);
-                if (*m->source && !name_is_valid(m->source))
-                        return err_set(err, EINVAL, "mount %s: '%s' is not a valid volume name",
-                                       m->target, m->source);
-                if (*m->subpath == '/' || strstr(m->subpath, ".."))
-                        return err_set(err, EINVAL, "mount %s: volume-subpath must be relative",
-                                       m->target);
-                return 0;
+        case MOUNT_VOLUME: return check_volume(m, err);
         }
         return err_set(err, EINVAL, "mount %s: unknown type %u", m->target, m->type);
+}
+
+/* "/a//b/" is "/a/b", and "/./a" is "/a". */
+static bool is_same_path(const char *a, const char *b)
+{
+        for (;;) {
+                while (*a == '/' || (*a == '.' && (a[1] == '/' || !a[1])))
+                        a++;
+                while (*b == '/' || (*b == '.' && (b[1] == '/' || !b[1])))
+                        b++;
+                size_t n = strcspn(a, "/");
+                if (n != strcspn(b, "/") || memcmp(a, b, n) != 0)
+                        return false;
+                if (n == 0)
+                        return true;
+                a += n;
+                b += n;
+        }
 }
 
 static int check_mount(const Swarm__ContainerSpec *c, size_t i, struct err *err)
@@ -140,10 +198,10 @@ static int check_mount(const Swarm__ContainerSpec *c, size_t i, struct err *err)
         const Swarm__Mount *m = c->mounts[i];
         int r = check_path(m->target, "mount: target", err);
 
-        if (r == 0 && strspn(m->target, "/") == strlen(m->target))
+        if (r == 0 && is_same_path(m->target, "/"))
                 return err_set(err, EINVAL, "mount: target must not be /");
         for (size_t k = 0; r == 0 && k < i; k++)
-                if (str_is_equal(c->mounts[k]->target, m->target))
+                if (is_same_path(c->mounts[k]->target, m->target))
                         return err_set(err, EINVAL, "mount %s: duplicate mount point", m->target);
         if (r == 0)
                 r = check_mount_source(m, err);
@@ -274,26 +332,35 @@ static int check_sysctls(const Swarm__TaskSpec *task, struct err *err)
         return r;
 }
 
-static int check_stop(const Swarm__ContainerSpec *c, struct err *err)
+/* "TERM", "SIGTERM", "15", "RTMIN+3". */
+static bool signal_is_valid(const char *s)
 {
-        const char *s = c->stop_signal;
         uint64_t number;
 
+        if (parse_u64(s, &number) == 0)
+                return number >= 1 && number <= SIGNALS_MAX;
+        if (str_has_prefix(s, "SIG"))
+                s += 3;
+        for (int i = 1; i < SIGNALS_MAX; i++) {
+                const char *name = sigabbrev_np(i);
+
+                if (name && str_is_equal(name, s))
+                        return true;
+        }
+        if (str_is_equal(s, "RTMIN") || str_is_equal(s, "RTMAX"))
+                return true;
+        return (str_has_prefix(s, "RTMIN+") || str_has_prefix(s, "RTMAX-")) &&
+               parse_u64(s + 6, &number) == 0 && number <= (uint64_t)(SIGRTMAX - SIGRTMIN);
+}
+
+static int check_stop(const Swarm__ContainerSpec *c, struct err *err)
+{
         if (c->stop_grace_ms &&
             check_time_range(c->stop_grace_ms->value, "stop-grace-period", err) < 0)
                 return -EINVAL;
-        if (!*s || (parse_u64(s, &number) == 0 && number >= 1 && number <= 64))
-                return 0;
-        if (str_has_prefix(s, "SIG"))
-                s += 3;
-        for (const char *p = s; *p; p++)
-                if (!isupper((unsigned char)*p) && !isdigit((unsigned char)*p) && *p != '+' &&
-                    *p != '-')
-                        return err_set(err, EINVAL, "stop-signal %s: no such signal",
-                                       c->stop_signal);
-        return *s && strlen(s) <= 10
-                       ? 0
-                       : err_set(err, EINVAL, "stop-signal %s: no such signal", c->stop_signal);
+        if (*c->stop_signal && !signal_is_valid(c->stop_signal))
+                return err_set(err, EINVAL, "stop-signal %s: no such signal", c->stop_signal);
+        return 0;
 }
 
 static int check_identity(const Swarm__ContainerSpec *c, struct err *err)

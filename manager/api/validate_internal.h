@@ -3,8 +3,9 @@
 
 #include "manager/api/api_internal.h"
 
-#define SPEC_ITEMS_MAX 1024  /* of each list in a spec */
-#define SPEC_TEXT_MAX  32768 /* bytes of each text in a spec */
+#define SPEC_ITEMS_MAX 1024       /* of each list in a spec */
+#define SPEC_TEXT_MAX  32768      /* bytes of each text in a spec */
+#define SPEC_BYTES_MAX (1u << 20) /* of a spec as it is sent */
 
 /* -EINVAL with text naming `what`. */
 int check_count(size_t n, size_t max, const char *what, struct err *err);

@@ -97,7 +97,7 @@ static int64_t check_suspect(struct dispatcher *d, struct now now, size_t change
 {
         const Swarm__ClusterSettings *c = dispatcher_settings(d);
         int64_t down_ms = dispatcher_setting_ms(c->down_ms, DEFAULT_DOWN_MS);
-        int64_t wait_ms = dispatcher_setting_ms(c->mass_failure_wait_ms, DEFAULT_MASS_FAILURE_MS);
+        int64_t wait_ms = c->down_ms > 0 ? c->mass_failure_wait_ms : DEFAULT_MASS_FAILURE_MS;
         bool is_mass = is_mass_failure(d);
         struct session *s = front(&d->suspect);
         bool was_waiting = d->is_waiting;

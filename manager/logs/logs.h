@@ -17,10 +17,11 @@
 #include "shared/base/buf.h"
 #include "shared/model/objects.h"
 
-#define LOG_TASKS_MAX       10000       /* of one stream at a time */
-#define LOG_NODES_MAX       64          /* asked at a time, when not following */
-#define LOG_QUEUE_BYTES_MAX (64u << 20) /* of one stream; then lines are left out, with a warning \
-                                         */
+#define LOG_TASKS_MAX 10000 /* of one stream at a time */
+#define LOG_NODES_MAX 64    /* asked at a time, when not following */
+#define LOG_QUEUE_BYTES_MAX                                                   \
+        (64u << 20) /* of one stream; then lines are left out, with a warning \
+                     */
 
 struct logs;
 struct log_stream;

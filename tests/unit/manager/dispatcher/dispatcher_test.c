@@ -1,0 +1,545 @@
+/* The dispatcher, driven through the turn: joins, sessions, assignments, reports, silence. */
+#include "tests/lib/unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shared/base/base.h"
+#include "tests/lib/turn_rig.h"
+
+#define KIND(k) SWARM__MANAGER_MESSAGE__KIND_##k
+
+static struct peer to(const struct core_node *n)
+{
+        return (struct peer){.node = n->id};
+}
+
+static enum node_state state_of(struct core *r, const struct core_node *n)
+{
+        return store_find_node(r->store, n->id)->state;
+}
+
+/* All nodes given say that they live, once a period, for so long. */
+static void live(struct core *r, const struct core_node *nodes, size_t n, int64_t ms)
+{
+        for (; ms > 0; ms -= 500) {
+                for (size_t i = 0; i < n; i++)
+                        core_heartbeat(r, &nodes[i], 1000000);
+                core_advance(r, 500);
+        }
+        core_drop_effects(r);
+}
+
+static struct task *only_task(struct core *r)
+{
+        size_t i = 0;
+
+        assert_int_equal(store_tasks(r->store)->len, 1);
+        return map_next(store_tasks(r->store), &i);
+}
+
+/* --- joining ------------------------------------------------------------------------------------
+ */
+static const Swarm__ManagerMessage *join(struct core *r, const char *secret, uint32_t role,
+                                         const char *hostname, Swarm__ManagerMessage__KindCase kind)
+{
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+        Swarm__Join j = SWARM__JOIN__INIT;
+        Swarm__NodeDescription d;
+        Swarm__Resources capacity;
+        struct peer from = {.connection = 5};
+        uint8_t key[32] = "a new key";
+
+        core_describe(&d, &capacity, hostname);
+        j.secret = (char *)secret;
+        j.role = role;
+        j.description = &d;
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_JOIN;
+        m.join = &j;
+        core_say(r, from, key, &m);
+        core_run(r);
+        return core_take_message(r, from, kind);
+}
+
+static void test_join(void **state UNUSED)
+{
+        const Swarm__ManagerMessage *m;
+        struct id first, again, allowed;
+        struct core r;
+
+        core_open(&r);
+        m = join(&r, CORE_MANAGER_SECRET, ROLE_MANAGER, "m1", KIND(JOINED));
+        assert_non_null(m);
+        assert_int_equal(wire_get_id(&m->joined->node_id, &first), 0);
+        assert_true(core_take_effect(&r, EFFECT_ALLOW_KEY, &allowed));
+        assert_true(id_is_equal(allowed, first));
+        assert_int_equal(store_find_node(r.store, first)->role, ROLE_MANAGER);
+        /* the same key again, whatever token: the same node */
+        m = join(&r, "", ROLE_WORKER, "m1", KIND(JOINED));
+        assert_non_null(m);
+        assert_int_equal(wire_get_id(&m->joined->node_id, &again), 0);
+        assert_true(id_is_equal(first, again));
+        assert_int_equal(store_nodes(r.store)->len, 1);
+        core_close(&r);
+}
+
+static void test_join_refused(void **state UNUSED)
+{
+        static const struct {
+                const char *secret;
+                uint32_t role;
+                const char *hostname;
+                int code;
+                const char *text;
+        } cases[] = {
+                {"", 0, "w", EACCES, "the join token is wrong or was rotated"},
+                {"worker-secreT", 0, "w", EACCES, "the join token is wrong or was rotated"},
+                {"worker-secret2", 0, "w", EACCES, "the join token is wrong or was rotated"},
+                {CORE_WORKER_SECRET, 1, "w", EACCES,
+                 "this is a join token for workers, not for managers"},
+                {CORE_MANAGER_SECRET, 0, "w", EACCES,
+                 "this is a join token for managers, not for workers"},
+                {CORE_WORKER_SECRET, 0, "", EINVAL, "invalid hostname \"\""},
+                {CORE_WORKER_SECRET, 0, "a b", EINVAL, "invalid hostname \"a b\""},
+                {CORE_WORKER_SECRET, 0, "a\x1b[2J", EINVAL,
+                 "hostname has control characters or is not UTF-8"},
+        };
+        struct core r;
+
+        core_open(&r);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                const Swarm__ManagerMessage *m =
+                        join(&r, cases[i].secret, cases[i].role, cases[i].hostname, KIND(REFUSED));
+                assert_non_null(m);
+                assert_int_equal(m->refused->code, cases[i].code);
+                assert_string_equal(m->refused->text, cases[i].text);
+        }
+        assert_int_equal(store_nodes(r.store)->len, 0);
+        assert_false(core_take_effect(&r, EFFECT_ALLOW_KEY, NULL));
+        core_close(&r);
+}
+
+static void test_register(void **state UNUSED)
+{
+        struct core_node n, stranger = {.id = {1, 2}};
+        const Swarm__ManagerMessage *m;
+        struct core r;
+
+        core_open(&r);
+        core_add_node(&r, "w1", &n);
+        assert_int_equal(state_of(&r, &n), NODE_READY);
+        m = core_take_message(&r, to(&n), KIND(ASSIGNMENTS));
+        assert_non_null(m);
+        assert_true(m->assignments->is_complete && !m->assignments->is_continued);
+        assert_int_equal(m->assignments->applies_to, 0);
+        assert_int_equal(m->assignments->n_tasks, 0);
+
+        /* a new session ends the older one, and takes a new description */
+        struct core_node old = n;
+        core_register(&r, "w1-renamed", &n);
+        assert_false(id_is_equal(old.session, n.session));
+        assert_string_equal(node_hostname(store_find_node(r.store, n.id)), "w1-renamed");
+        core_heartbeat(&r, &old, 0);
+        core_run(&r);
+        m = core_take_message(&r, to(&n), KIND(REFUSED));
+        assert_non_null(m);
+        assert_int_equal(m->refused->code, ESTALE);
+        core_heartbeat(&r, &n, 0);
+        core_run(&r);
+        m = core_take_message(&r, to(&n), KIND(HEARTBEAT));
+        assert_non_null(m);
+        assert_int_equal(m->heartbeat->next_ms, DEFAULT_HEARTBEAT_MS);
+
+        core_heartbeat(&r, &stranger, 0);
+        core_run(&r);
+        m = core_take_message(&r, to(&stranger), KIND(REFUSED));
+        assert_non_null(m);
+        assert_int_equal(m->refused->code, EACCES);
+        assert_true(core_take_effect(&r, EFFECT_REFUSE_KEY, NULL));
+        core_close(&r);
+}
+
+/* --- assignments --------------------------------------------------------------------------------
+ */
+static void test_incremental(void **state UNUSED)
+{
+        struct core_node n;
+        const Swarm__ManagerMessage *m;
+        struct id id;
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_node(&r, "w1", &n);
+        m = core_take_message(&r, to(&n), KIND(ASSIGNMENTS));
+        uint64_t seq = m->assignments->results_in;
+
+        core_add_service(&r, "web", 1);
+        m = core_take_message(&r, to(&n), KIND(ASSIGNMENTS));
+        assert_non_null(m);
+        const Swarm__Assignments *a = m->assignments;
+        assert_false(a->is_complete);
+        assert_int_equal(a->applies_to, seq);
+        assert_int_equal(a->results_in, seq + 1);
+        assert_int_equal(a->n_tasks, 1);
+        assert_int_equal(a->n_specs, 1);
+        assert_int_equal(a->n_images, 1);
+        assert_int_equal(a->images[0]->n_names, 0);
+        assert_int_equal(a->tasks[0]->desired, TASK_RUNNING);
+        assert_int_equal(wire_get_id(&a->tasks[0]->task_id, &id), 0);
+        assert_true(id_is_equal(id, only_task(&r)->id));
+
+        /* what the node reports itself is not told back to it */
+        core_status(&r, &n, 1, 1, id, TASK_RUNNING, "started");
+        core_run(&r);
+        assert_null(core_take_message(&r, to(&n), KIND(ASSIGNMENTS)));
+
+        /* the spec goes out once a session */
+        store_set_task_desired(r.store, only_task(&r), TASK_SHUTDOWN);
+        core_run(&r);
+        m = core_take_message(&r, to(&n), KIND(ASSIGNMENTS));
+        assert_non_null(m);
+        assert_int_equal(m->assignments->n_specs, 0);
+        assert_int_equal(m->assignments->tasks[0]->desired, TASK_SHUTDOWN);
+
+        /* and is in the complete set of the next */
+        core_register(&r, "w1", &n);
+        m = core_take_message(&r, to(&n), KIND(ASSIGNMENTS));
+        assert_non_null(m);
+        assert_true(m->assignments->is_complete);
+        assert_true(m->assignments->n_specs == 1 && m->assignments->n_tasks >= 1);
+        core_close(&r);
+}
+
+static void test_complete_in_parts(void **state UNUSED)
+{
+        struct core_node n;
+        const Swarm__ManagerMessage *m;
+        uint64_t last = 0;
+        size_t tasks = 0, parts = 0;
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_node(&r, "w1", &n);
+        core_add_service(&r, "web", 3000);
+        core_drop_effects(&r);
+        core_register(&r, "w1", &n);
+        for (bool more = true; more; parts++) {
+                m = core_take_message(&r, to(&n), KIND(ASSIGNMENTS));
+                assert_non_null(m);
+                assert_true(m->assignments->is_complete);
+                assert_int_equal(m->assignments->applies_to, last);
+                assert_int_equal(m->assignments->n_specs, parts == 0 ? 1 : 0);
+                last = m->assignments->results_in;
+                tasks += m->assignments->n_tasks;
+                more = m->assignments->is_continued;
+        }
+        assert_int_equal(tasks, 3000);
+        assert_int_equal(parts, 3);
+        assert_null(core_take_message(&r, to(&n), KIND(ASSIGNMENTS)));
+        core_close(&r);
+}
+
+static void test_lost_set_is_sent_again(void **state UNUSED)
+{
+        struct core_node n;
+        const Swarm__ManagerMessage *m;
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_node(&r, "w1", &n);
+        uint64_t seen = core_take_message(&r, to(&n), KIND(ASSIGNMENTS))->assignments->results_in;
+        core_add_service(&r, "web", 1);
+        core_drop_effects(&r); /* lost on the way */
+        for (int i = 0; i < 4; i++) {
+                core_heartbeat(&r, &n, seen);
+                core_advance(&r, 1000);
+        }
+        assert_null(core_take_message(&r, to(&n), KIND(ASSIGNMENTS)));
+        for (int i = 0; i < 3; i++) {
+                core_heartbeat(&r, &n, seen);
+                core_advance(&r, 1000);
+        }
+        m = core_take_message(&r, to(&n), KIND(ASSIGNMENTS));
+        assert_non_null(m);
+        assert_true(m->assignments->is_complete);
+        assert_int_equal(m->assignments->n_tasks, 1);
+        core_close(&r);
+}
+
+/* --- reports ------------------------------------------------------------------------------------
+ */
+static uint64_t acked(struct core *r, const struct core_node *n)
+{
+        const Swarm__ManagerMessage *m = core_take_message(r, to(n), KIND(STATUS_ACK));
+
+        return m ? m->status_ack->seq : 0;
+}
+
+static void test_status(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_node(&r, "w1", &n);
+        core_add_service(&r, "web", 1);
+        struct task *t = only_task(&r);
+
+        core_status(&r, &n, 5, 5, t->id, TASK_PREPARING, "preparing");
+        core_status(&r, &n, 6, 5, t->id, TASK_STARTING, "a\n\xff\x01z");
+        core_run(&r);
+        assert_int_equal(acked(&r, &n), 6); /* one for both */
+        assert_int_equal(acked(&r, &n), 0);
+        assert_int_equal(t->state, TASK_STARTING);
+        assert_string_equal(t->message, "a ? z");
+
+        /* again: acknowledged, and nothing changes */
+        core_status(&r, &n, 6, 6, t->id, TASK_STARTING, "a\n\xff\x01z");
+        core_run(&r);
+        assert_int_equal(acked(&r, &n), 6);
+        assert_int_equal(r.changes, 0);
+
+        /* a gap: 8 before 7 is not taken, so that 7 is not acknowledged by it */
+        core_status(&r, &n, 8, 7, t->id, TASK_RUNNING, "started");
+        core_run(&r);
+        assert_int_equal(acked(&r, &n), 0);
+        assert_int_equal(t->state, TASK_STARTING);
+        core_status(&r, &n, 7, 7, t->id, TASK_STARTING, "");
+        core_status(&r, &n, 8, 7, t->id, TASK_RUNNING, "started");
+        core_run(&r);
+        assert_int_equal(acked(&r, &n), 8);
+        assert_int_equal(t->state, TASK_RUNNING);
+
+        /* back, and states that no agent may report */
+        static const uint32_t bad[] = {TASK_PREPARING, TASK_NEW, TASK_REMOVE,
+                                       TASK_ORPHANED,  513,      UINT32_MAX};
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+                core_status(&r, &n, 9 + i, 9, t->id, (enum task_state)bad[i], "x");
+        core_run(&r);
+        assert_int_equal(acked(&r, &n), 8 + ARRAY_SIZE(bad));
+        assert_int_equal(t->state, TASK_RUNNING);
+        assert_string_equal(t->message, "started");
+        core_close(&r);
+}
+
+static void test_foreign_status(void **state UNUSED)
+{
+        struct core_node n, other;
+        const Swarm__ManagerMessage *m;
+        struct id unknown = {3, 4};
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_node(&r, "w1", &n);
+        core_add_service(&r, "web", 1);
+        core_add_node(&r, "w2", &other);
+        struct task *t = only_task(&r);
+        core_drop_effects(&r);
+
+        core_status(&r, &other, 1, 1, t->id, TASK_FAILED, "not mine");
+        core_status(&r, &other, 2, 1, unknown, TASK_RUNNING, "never heard of");
+        core_run(&r);
+        assert_int_equal(t->state, TASK_ASSIGNED);
+        assert_int_equal(acked(&r, &other), 2);
+        m = core_take_message(&r, to(&other), KIND(ASSIGNMENTS));
+        assert_non_null(m);
+        assert_int_equal(m->assignments->n_removed, 2);
+        assert_null(core_take_message(&r, to(&n), KIND(ASSIGNMENTS)));
+        core_close(&r);
+}
+
+/* --- silence ------------------------------------------------------------------------------------
+ */
+static void test_suspect_down_return(void **state UNUSED)
+{
+        struct core_node n[3];
+        static const char *const names[] = {"w1", "w2", "w3"};
+        struct core r;
+
+        core_open(&r);
+        for (size_t i = 0; i < 3; i++)
+                core_add_node(&r, names[i], &n[i]);
+        live(&r, n, 3, 15000); /* beyond what a start allows */
+        live(&r, n, 2, 1500);
+        assert_int_equal(state_of(&r, &n[2]), NODE_READY);
+        live(&r, n, 2, 1500);
+        assert_int_equal(state_of(&r, &n[2]), NODE_SUSPECT);
+        core_heartbeat(&r, &n[2], 0);
+        core_run(&r);
+        assert_int_equal(state_of(&r, &n[2]), NODE_READY);
+
+        live(&r, n, 2, 4500);
+        assert_int_equal(state_of(&r, &n[2]), NODE_SUSPECT);
+        live(&r, n, 2, 1000);
+        assert_int_equal(state_of(&r, &n[2]), NODE_DOWN);
+        assert_int_equal(state_of(&r, &n[0]), NODE_READY);
+
+        /* its session is over: it must register, and is ready then */
+        core_heartbeat(&r, &n[2], 0);
+        core_run(&r);
+        const Swarm__ManagerMessage *m = core_take_message(&r, to(&n[2]), KIND(REFUSED));
+        assert_non_null(m);
+        assert_int_equal(m->refused->code, ESTALE);
+        assert_int_equal(state_of(&r, &n[2]), NODE_DOWN);
+        core_register(&r, "w3", &n[2]);
+        assert_int_equal(state_of(&r, &n[2]), NODE_READY);
+        core_close(&r);
+}
+
+static bool warns(struct core *r)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__Empty empty = SWARM__EMPTY__INIT;
+
+        q.kind_case = SWARM__REQUEST__KIND_INFO;
+        q.info = &empty;
+        return *core_ask(r, &q)->info->warning != 0;
+}
+
+static void test_mass_failure(void **state UNUSED)
+{
+        struct core_node n[3];
+        static const char *const names[] = {"w1", "w2", "w3"};
+        struct core r;
+
+        core_open(&r);
+        for (size_t i = 0; i < 3; i++)
+                core_add_node(&r, names[i], &n[i]);
+        live(&r, n, 3, 15000);
+        assert_false(warns(&r));
+        live(&r, n, 1, 10000);
+        assert_int_equal(state_of(&r, &n[1]), NODE_SUSPECT);
+        assert_true(warns(&r));
+
+        /* one of them comes back: the other has a full period to do so too */
+        core_heartbeat(&r, &n[1], 0);
+        core_run(&r);
+        assert_int_equal(state_of(&r, &n[2]), NODE_SUSPECT);
+        assert_false(warns(&r));
+        live(&r, n, 2, 4000);
+        assert_int_equal(state_of(&r, &n[2]), NODE_SUSPECT);
+        live(&r, n, 2, 2000);
+        assert_int_equal(state_of(&r, &n[2]), NODE_DOWN);
+
+        /* nobody comes back: after the wait they are replaced all the same */
+        live(&r, n, 0, 60000);
+        assert_int_equal(state_of(&r, &n[0]), NODE_SUSPECT);
+        live(&r, n, 0, 10000);
+        assert_int_equal(state_of(&r, &n[0]), NODE_DOWN);
+        core_close(&r);
+}
+
+/* A manager that starts waits for agents to find it; one that slept blames itself. */
+static void test_start_and_stall(void **state UNUSED)
+{
+        static const struct turn_config config = {.seed = 2, .version = "", .hostname = "m"};
+        struct core_node n[3];
+        static const char *const names[] = {"w1", "w2", "w3"};
+        struct core r;
+
+        core_open(&r);
+        for (size_t i = 0; i < 3; i++)
+                core_add_node(&r, names[i], &n[i]);
+        turn_free(r.turn);
+        r.now.mono_ms += 3600000;
+        r.turn = turn_new(r.store, &config, r.now);
+        core_run(&r);
+        for (size_t i = 0; i < 2; i++)
+                core_register(&r, names[i], &n[i]);
+        live(&r, n, 2, 12000);
+        assert_int_equal(state_of(&r, &n[2]), NODE_SUSPECT);
+        live(&r, n, 2, 2000);
+        assert_int_equal(state_of(&r, &n[2]), NODE_DOWN);
+
+        core_advance(&r, 60000); /* nothing ran for a minute */
+        assert_int_equal(state_of(&r, &n[0]), NODE_READY);
+        live(&r, n, 2, 10000);
+        assert_int_equal(state_of(&r, &n[0]), NODE_READY);
+        core_close(&r);
+}
+
+static void test_orphans(void **state UNUSED)
+{
+        struct core_node n[3];
+        static const char *const names[] = {"w1", "w2", "w3"};
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_node(&r, names[0], &n[0]);
+        core_add_service(&r, "web", 1);
+        struct id id = only_task(&r)->id;
+        core_add_node(&r, names[1], &n[1]);
+        core_add_node(&r, names[2], &n[2]);
+        core_status(&r, &n[0], 1, 1, id, TASK_RUNNING, "started");
+        live(&r, n, 3, 15000);
+        live(&r, n + 1, 2, 7000);
+        assert_int_equal(state_of(&r, &n[0]), NODE_DOWN);
+        assert_int_equal(store_find_task(r.store, id)->state, TASK_RUNNING);
+        r.now.mono_ms += 24LL * 3600 * 1000;
+        r.now.wall_ms += 24LL * 3600 * 1000;
+        core_run(&r);
+        struct task *t = store_find_task(r.store, id);
+        assert_true(!t || t->state == TASK_ORPHANED);
+        core_close(&r);
+}
+
+static void test_removed_node(void **state UNUSED)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__NodeRemove remove = SWARM__NODE_REMOVE__INIT;
+        char *refs[] = {(char *)"w1"};
+        struct core_node n;
+        struct id refused;
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_node(&r, "w1", &n);
+        core_add_service(&r, "web", 2);
+        remove.n_refs = 1;
+        remove.refs = refs;
+        q.kind_case = SWARM__REQUEST__KIND_NODE_REMOVE;
+        q.node_remove = &remove;
+        const Swarm__Response *m = core_ask(&r, &q);
+        assert_int_equal(m->code, EBUSY);
+        assert_string_equal(m->error, "node w1: is not down: use --force to remove it");
+        remove.force = true;
+        q.number = 0;
+        m = core_ask(&r, &q);
+        assert_int_equal(m->code, 0);
+        assert_null(store_find_node(r.store, n.id));
+        const Swarm__ManagerMessage *told = core_take_message(&r, to(&n), KIND(REFUSED));
+        assert_non_null(told);
+        assert_int_equal(told->refused->code, EACCES);
+        assert_true(core_take_effect(&r, EFFECT_REFUSE_KEY, &refused));
+        assert_true(id_is_equal(refused, n.id));
+        assert_false(core_take_effect(&r, EFFECT_REFUSE_KEY, NULL));
+        core_close(&r);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_join),
+                cmocka_unit_test(test_join_refused),
+                cmocka_unit_test(test_register),
+                cmocka_unit_test(test_incremental),
+                cmocka_unit_test(test_complete_in_parts),
+                cmocka_unit_test(test_lost_set_is_sent_again),
+                cmocka_unit_test(test_status),
+                cmocka_unit_test(test_foreign_status),
+                cmocka_unit_test(test_suspect_down_return),
+                cmocka_unit_test(test_mass_failure),
+                cmocka_unit_test(test_start_and_stall),
+                cmocka_unit_test(test_orphans),
+                cmocka_unit_test(test_removed_node),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
