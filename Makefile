@@ -57,7 +57,7 @@ LIBS_ALL    := $(LIB_TEST) $(LIB_MANAGER) $(LIB_AGENT) $(LIB_CTL) $(LIB_SHARED)
 BINARIES := $(BUILD)/swarm-manager $(BUILD)/swarm-agent $(BUILD)/swarm-shim $(BUILD)/swarmctl
 UNITS    := $(UNIT_C:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all deps install asan unit golden sim check bench tidy format demo clean tests fuzz fuzz-programs
+.PHONY: FORCE all deps install asan unit golden sim check bench tidy format demo clean tests fuzz fuzz-programs
 .SECONDARY:
 all: $(BINARIES)
 

@@ -145,7 +145,7 @@ image_make() {
 container_pids() {
         local d
         for d in "$CLUSTER/$1/agent/runtime/c"/*/state; do
-                [ -f "$d" ] && awk '{ print $2 }' "$d"
+                [ -f "$d" ] && awk '{ print $3 }' "$d"
         done
 }
 
