@@ -10,7 +10,8 @@ cd "$(dirname "$0")/../.." || exit 1
 . deploy/demo/lib.sh || { echo "demo: build the programs first: make" >&2; exit 1; }
 
 step=0 started=$SECONDS
-bold=$(tput bold 2>/dev/null) || bold='' ; plain=$(tput sgr0 2>/dev/null) || plain=''
+bold='' plain=''
+[ -t 1 ] && bold=$(tput bold) plain=$(tput sgr0)
 say() { step=$((step + 1)); printf '\n%s%2d. %s%s\n' "$bold" "$step" "$1" "$plain"; }
 show() { printf '    $ swarmctl %s\n' "$*"; ctl "$@" | sed 's/^/    /'; return "${PIPESTATUS[0]}"; }
 fail() {
@@ -53,6 +54,7 @@ running_on() {
 none_runs_on() { [ "$(running_on "$1")" = 0 ]; }
 some_run_on() { [ "$(running_on "$1")" -gt 0 ]; }
 shutdown_on_node() { [ -z "$(container_pids "$1" | while read -r p; do kill -0 "$p" 2>/dev/null && echo "$p"; done)" ]; }
+node_is_settled() { [ "$(container_pids "$1" | wc -l)" = "$(running_on "$1")" ]; }
 images_of_running() {
         ctl service ps web --filter desired-state=running --format '{{.Image}}' | sort | uniq -c |
                 awk '{ print $1, $2 }'
@@ -123,6 +125,7 @@ wait_for 10 "six replicas" service_running web 6 || fail "not six replicas after
 echo "    $(ctl service inspect web --format '{{.UpdateStatus.State}}: {{.UpdateStatus.Message}}')"
 
 say "The agent of n1 is killed and started again under its running containers"
+wait_for 10 "the end of what was rolled back" node_is_settled n1 || fail "n1 runs more than it should"
 before=$(container_pids n1 | sort)
 [ -n "$before" ] || fail "no container on n1"
 daemon_stop n1 KILL
