@@ -15,6 +15,7 @@
 #include "shared/base/err.h"
 #include "shared/base/id.h"
 #include "shared/base/time.h"
+#include "shared/model/model.h"
 
 struct agent;
 
@@ -27,6 +28,7 @@ struct agent_task {
         const Swarm__ServiceSpec *spec; /* of the task's version */
         const Swarm__GenericResource *const *generic;
         size_t n_generic;
+        enum task_state state; /* as it was last reported */
 };
 
 struct agent_ports {

@@ -30,7 +30,7 @@ struct run {
         Swarm__TaskAssignment *claim; /* holds a copy of the generic resources */
         struct image_ask *ask;
         struct image_ref *image;
-        bool is_starting, is_running, is_stopping, was_healthy;
+        bool is_starting, is_running, is_stopping, has_ended;
         int stop_signal;
         int64_t stop_grace_ms;
         Swarm__Health *health; /* heap; NULL: none */
@@ -48,7 +48,8 @@ struct containers {
         struct health *health;
         char *volumes_dir;
         struct map runs;
-        struct list queue; /* struct run: waiting for a turn to start */
+        struct list queue;    /* struct run: waiting for a turn to start */
+        struct list removals; /* in the background */
         int starting, starting_max;
 };
 
@@ -191,7 +192,6 @@ void containers_prepare(struct containers *c, const struct agent_task *t)
 
 /* --- start ---------------------------------------------------------------------------------------
  */
-static void start_next(struct containers *c);
 
 static int make_volumes(const struct container_plan *p, struct err *err)
 {
@@ -217,6 +217,9 @@ static void on_started(void *arg, struct id id, pid_t pid, const struct err *err
         if (err) {
                 e.kind = CONTAINER_FAILED;
                 e.text = err->text;
+                log_warn("container not started task=%s error=%s", ID_S(id), err->text);
+                if (r)
+                        r->has_ended = true;
         } else if (r) {
                 log_info("container started task=%s name=%s pid=%d", ID_S(id), r->name, pid);
                 r->is_running = true;
@@ -225,7 +228,6 @@ static void on_started(void *arg, struct id id, pid_t pid, const struct err *err
         tell(c, &e);
         if (!err && r && r->health)
                 health_watch(c->health, id, r->health, false);
-        start_next(c);
 }
 
 static void start_run(struct run *r)
@@ -250,7 +252,7 @@ static void start_run(struct run *r)
 }
 
 /* As many at a time as help: more only make each of them late. */
-static void start_next(struct containers *c)
+void containers_pump(struct containers *c)
 {
         while (c->starting < c->starting_max && !list_is_empty(&c->queue)) {
                 struct list *l = list_pop_front(&c->queue);
@@ -268,7 +270,6 @@ void containers_start(struct containers *c, const struct agent_task *t)
                 return;
         }
         list_push_back(&c->queue, &r->start_link);
-        start_next(c);
 }
 
 /* --- stop and end --------------------------------------------------------------------------------
@@ -322,6 +323,7 @@ static void on_exit_event(void *arg, struct id id, const struct container_exit *
         health_forget(c->health, id);
         if (r) {
                 r->is_running = false;
+                r->has_ended = true;
                 loop_timer_free(STEAL_PTR(r->grace));
         }
         tell(c, &event);
@@ -340,21 +342,40 @@ static void on_health(void *arg, struct id task, bool is_healthy, const char *te
 /* --- remove --------------------------------------------------------------------------------------
  */
 struct removal {
-        struct containers *owner;
+        struct list link;         /* containers.removals */
+        struct containers *owner; /* NULL: closed meanwhile */
         struct id id;
         char **volumes;
 };
 
-static void on_removed(void *arg)
+static void remove_volumes(void *arg) /* on another thread */
+{
+        const struct removal *m = arg;
+
+        for (char **v = m->volumes; v && *v; v++)
+                io_remove_tree(AT_FDCWD, *v);
+}
+
+static void all_removed(void *arg)
 {
         struct removal *m = arg;
         struct container_event e = {.task = m->id, .kind = CONTAINER_REMOVED};
 
-        for (size_t i = 0; m->volumes && m->volumes[i]; i++)
-                io_remove_tree(AT_FDCWD, m->volumes[i]);
-        tell(m->owner, &e);
+        if (m->owner)
+                tell(m->owner, &e);
+        list_remove(&m->link);
         strv_free(m->volumes);
         free(m);
+}
+
+static void on_removed(void *arg)
+{
+        struct removal *m = arg;
+
+        if (m->owner && m->volumes)
+                loop_work(m->owner->loop, remove_volumes, all_removed, m);
+        else
+                all_removed(m);
 }
 
 void containers_remove(struct containers *c, struct id task)
@@ -364,6 +385,7 @@ void containers_remove(struct containers *c, struct id task)
 
         m->owner = c;
         m->id = task;
+        list_push_back(&c->removals, &m->link);
         if (r) {
                 m->volumes = STEAL_PTR(r->anonymous_volumes);
                 run_free(r);
@@ -373,65 +395,61 @@ void containers_remove(struct containers *c, struct id task)
 
 /* --- taking over ---------------------------------------------------------------------------------
  */
-void containers_load(struct containers *c, const struct agent_task *t, bool was_healthy)
+static struct run *adopt(struct containers *c, struct id id, const struct agent_task *t)
 {
         struct run *r = run_add(c, t);
         struct container_plan *plan = NULL;
         struct err err = {0};
+        const char *image_id;
 
-        r->was_healthy = was_healthy;
         r->stop_signal = SIGTERM;
         r->stop_grace_ms = DEFAULT_STOP_GRACE_MS;
-        r->image = image_ref_get(c->images, t->spec->task->container->image_id);
-        if (r->image && make_plan(r, &plan, &err) == 0)
+        if (!t->spec) {
+                log_warn("container of no known task: removing it task=%s", ID_S(id));
+                return r;
+        }
+        image_id = t->spec->task->container->image_id;
+        r->image = image_ref_get(c->images, image_id);
+        if (!r->image)
+                log_warn("image of a container is not here task=%s image=%s", ID_S(id), image_id);
+        else if (make_plan(r, &plan, &err) < 0)
+                log_warn("container is kept as it is task=%s error=%s", ID_S(id), err.text);
+        else
                 keep_plan(r, plan);
         container_plan_free(plan);
+        return r;
 }
 
 struct recovery {
         struct containers *owner;
-        containers_found_fn *found;
-        void *arg;
-        struct id *strays;
-        size_t n_strays;
+        const struct containers_recovery *port;
 };
 
-static void on_found(void *arg, struct id id, bool is_running, pid_t pid,
+static void on_found(void *arg, struct id id, bool is_running, pid_t pid UNUSED,
                      const struct container_exit *exit)
 {
         struct recovery *y = arg;
-        struct run *r = run_find(y->owner, id);
-        struct container_event e = {0};
+        struct agent_task t;
+        struct container_event e = {.task = id, .kind = CONTAINER_STARTED};
 
-        if (!r) {
-                log_warn("container of no known task task=%s pid=%d: removing it", ID_S(id), pid);
-                y->strays = xreallocarray(y->strays, y->n_strays + 1, sizeof(struct id));
-                y->strays[y->n_strays++] = id;
-                return;
-        }
+        if (!y->port->get(y->port->arg, id, &t))
+                t = (struct agent_task){.id = id, .name = "?"};
+        struct run *r = adopt(y->owner, id, &t);
         r->is_running = is_running;
+        r->has_ended = !is_running;
         if (exit)
                 e = exit_event(id, exit);
-        y->found(y->arg, id, is_running, is_running ? NULL : &e);
+        e.is_health_checked = r->health != NULL;
+        y->port->found(y->port->arg, id, is_running, &e);
         if (is_running && r->health)
-                health_watch(y->owner->health, id, r->health, r->was_healthy);
+                health_watch(y->owner->health, id, r->health, t.state >= TASK_RUNNING);
 }
 
-static void on_stray_gone(void *arg UNUSED)
+int containers_recover(struct containers *c, const struct containers_recovery *port)
 {
-}
+        struct recovery y = {c, port};
 
-int containers_recover(struct containers *c, containers_found_fn *found, void *arg)
-{
-        struct recovery y = {.owner = c, .found = found, .arg = arg};
-        int r = runtime_recover(c->runtime, on_found, &y);
-
-        for (size_t i = 0; i < y.n_strays; i++) {
-                runtime_kill(c->runtime, y.strays[i]);
-                runtime_remove(c->runtime, y.strays[i], on_stray_gone, NULL);
-        }
-        free(y.strays);
-        return r;
+        return runtime_recover(c->runtime, on_found, &y);
 }
 
 /* --- the module ----------------------------------------------------------------------------------
@@ -473,6 +491,7 @@ int containers_open(struct loop *l, const struct containers_config *config, stru
         c->volumes_dir = xasprintf("%s/agent/volumes", config->data_dir);
         c->starting_max = (int)(2 * sysconf(_SC_NPROCESSORS_ONLN));
         list_init(&c->queue);
+        list_init(&c->removals);
         int r = open_parts(c, err);
         if (r < 0) {
                 containers_close(c);
@@ -485,9 +504,12 @@ int containers_open(struct loop *l, const struct containers_config *config, stru
 void containers_close(struct containers *c)
 {
         struct run *r;
+        struct list *l;
 
         if (!c)
                 return;
+        while ((l = list_pop_front(&c->removals)))
+                LIST_ITEM(l, struct removal, link)->owner = NULL;
         for (size_t i = 0; (r = map_next(&c->runs, &i)); i = 0)
                 run_free(r);
         map_done(&c->runs);
@@ -506,11 +528,11 @@ void containers_set_node(struct containers *c, struct id node)
         c->node = node;
 }
 
-bool containers_is_running(struct containers *c, struct id task)
+bool containers_is_live(struct containers *c, struct id task)
 {
         struct run *r = run_find(c, task);
 
-        return r && (r->is_running || r->is_starting);
+        return r && !r->has_ended;
 }
 
 struct runtime *containers_runtime(struct containers *c)

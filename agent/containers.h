@@ -26,13 +26,14 @@ int containers_open(struct loop *l, const struct containers_config *c, struct co
 void containers_close(struct containers *c);
 void containers_set_node(struct containers *c, struct id node);
 
-/* At start: a task of the journal that was RUNNING and healthy, or not yet; then what is there.
- * found is told of each container, with the exit event of one that has ended. Containers of no
- * known task are ended and removed. */
-void containers_load(struct containers *c, const struct agent_task *t, bool was_healthy);
-typedef void containers_found_fn(void *arg, struct id task, bool is_running,
-                                 const struct container_event *exited);
-int containers_recover(struct containers *c, containers_found_fn *found, void *arg);
+/* At start: finds the containers of earlier. get: the task of one, false: of no known task, which
+ * is then ended and removed as the core says. found is told of each, with its EXITED or STARTED. */
+struct containers_recovery {
+        void *arg;
+        bool (*get)(void *arg, struct id task, struct agent_task *ret);
+        void (*found)(void *arg, struct id task, bool is_running, const struct container_event *e);
+};
+int containers_recover(struct containers *c, const struct containers_recovery *y);
 
 /* The ports of agent.h. */
 void containers_prepare(struct containers *c, const struct agent_task *t);
@@ -40,6 +41,9 @@ void containers_start(struct containers *c, const struct agent_task *t);
 void containers_stop(struct containers *c, struct id task);
 void containers_remove(struct containers *c, struct id task);
 
-bool containers_is_running(struct containers *c, struct id task);
+/* Starts what was asked for, as many at a time as help: when the journal is written. */
+void containers_pump(struct containers *c);
+/* It runs, or will: its log may grow. */
+bool containers_is_live(struct containers *c, struct id task);
 struct runtime *containers_runtime(struct containers *c);
 struct image_store *containers_images(struct containers *c);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shared/base/buf.h"
 #include "shared/base/io.h"
@@ -34,7 +35,8 @@ struct link {
         size_t turn; /* which of them is next */
         int joins;   /* sent over this connection, unanswered */
         struct id node;
-        bool has_kept; /* the list is on disk as it is here */
+        bool has_kept;    /* the list is on disk as it is here */
+        bool has_manager; /* the data-dir is a manager's as well */
 };
 
 /* --- what is kept on disk ------------------------------------------------------------------------
@@ -65,19 +67,29 @@ static void keep(struct link *k, const char *name, const char *text)
                 log_error("cannot write %s error=%s", path, err_name(r));
 }
 
-static void load_managers(struct link *k)
+static void load_managers_of(struct link *k, const char *path)
 {
-        _cleanup_free_ char *path = path_of(k, "managers");
         _cleanup_buf_ struct buf b = {0};
 
-        if (k->config.join)
-                strv_push(&k->managers, k->config.join);
         if (io_read_file(AT_FDCWD, path, MANAGERS_BYTES, &b) < 0)
                 return;
         _cleanup_strv_ char **lines = str_split(buf_str(&b), '\n');
         for (size_t i = 0; lines[i] && strv_len(k->managers) < LINK_MANAGERS_MAX; i++)
                 if (*lines[i] && !strv_has(k->managers, lines[i]))
                         strv_push(&k->managers, lines[i]);
+}
+
+/* As told, as kept, and the manager of this data-dir, whose node we then are. */
+static void load_managers(struct link *k)
+{
+        _cleanup_free_ char *kept = path_of(k, "managers");
+        _cleanup_free_ char *local = xasprintf("%s/manager/address", k->config.data_dir);
+
+        if (k->config.join)
+                strv_push(&k->managers, k->config.join);
+        k->has_manager = access(local, F_OK) == 0;
+        load_managers_of(k, local);
+        load_managers_of(k, kept);
 }
 
 /* The cluster's key: of the token, or as kept. They must agree. */
@@ -203,7 +215,7 @@ int link_open(struct loop *l, const struct link_config *c, struct link **ret, st
                 load_managers(k);
                 if (!k->managers)
                         r = err_set(err, EINVAL, "--join HOST:PORT is needed at the first start");
-                else if (id_is_zero(k->node) && !*k->secret)
+                else if (id_is_zero(k->node) && !*k->secret && !k->has_manager)
                         r = err_set(err, EINVAL, "--token is needed: this node has not joined yet");
         }
         if (r < 0) {
@@ -266,6 +278,18 @@ void link_set_managers(struct link *k, char *const *managers, size_t n)
         }
         strv_free(now);
         buf_done(&b);
+}
+
+const char *link_manager(const struct link *k)
+{
+        size_t n = strv_len(k->managers);
+
+        return k->managers[(k->turn ? k->turn - 1 : 0) % n];
+}
+
+void link_describe(struct link *k, const Swarm__NodeDescription *d)
+{
+        k->config.description = d;
 }
 
 struct id link_node(const struct link *k)

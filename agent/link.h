@@ -37,5 +37,9 @@ void link_reconnect(struct link *k);
 void link_set_managers(struct link *k, char *const *managers, size_t n);
 /* The node's id; zero before it joined. */
 struct id link_node(const struct link *k);
+/* The present manager: HOST:PORT. Valid until the next call of another function. */
+const char *link_manager(const struct link *k);
+/* In place of the description that it was opened with. */
+void link_describe(struct link *k, const Swarm__NodeDescription *d);
 /* The node's public key as text, for names; valid while the link is. */
 const char *link_key_text(const struct link *k);

@@ -35,7 +35,7 @@ int main(int argc, char **argv)
         } else {
                 mallopt(M_ARENA_MAX, 2); /* few threads allocate: an arena each is only memory */
                 raise_descriptor_limit();
-                code = agent_run(&options);
+                code = agent_run(&options, argc, argv);
         }
         agent_options_done(&options);
         return code;

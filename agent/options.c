@@ -6,12 +6,17 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "shared/base/buf.h"
+#include "shared/base/io.h"
 #include "shared/base/mem.h"
 #include "shared/base/parse.h"
 #include "shared/base/str.h"
@@ -145,12 +150,6 @@ static int check(struct agent_options *o, struct err *err)
         if (*o->data_dir != '/')
                 return err_set(err, EINVAL, "--data-dir: \"%.64s\" is not an absolute path",
                                o->data_dir);
-        if (!o->hostname)
-                o->hostname = default_hostname();
-        if (!o->shim)
-                o->shim = default_shim();
-        if (access(o->shim, X_OK) < 0)
-                return err_set(err, errno, "--shim: %s: %s", o->shim, err_name(errno));
         int r = check_join(o, err);
         return r < 0 ? r : check_labels(o, err);
 }
@@ -161,6 +160,121 @@ int agent_options_parse(int argc, char *const *argv, struct agent_options *ret, 
         *ret = (struct agent_options){0};
         int r = config_parse(&PROGRAM, argc, argv, ret, out, err);
         return r ? r : check(ret, err);
+}
+
+/* --- remembering -------------------------------------------------------------------------------
+ */
+
+/* The flags that a later start may leave out. */
+static const char *const KEPT[] = {"advertise",        "label",    "reserve-cpu", "reserve-memory",
+                                   "generic-resource", "hostname", "shim",        "cgroup-parent"};
+
+/* A text as YAML has it between double quotes; checked texts have no control characters. */
+static void put_quoted(struct buf *b, const char *s)
+{
+        buf_putc(b, '"');
+        for (; *s; s++) {
+                if (*s == '"' || *s == '\\')
+                        buf_putc(b, '\\');
+                buf_putc(b, *s);
+        }
+        buf_putc(b, '"');
+}
+
+static bool is_kept(const char *name)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(KEPT); i++)
+                if (str_is_equal(KEPT[i], name))
+                        return true;
+        return false;
+}
+
+static void write_flag(struct buf *b, const struct config_flag *f, const void *field)
+{
+        char text[FORMAT_MAX];
+
+        if (f->type == CONFIG_STR && *(char *const *)field) {
+                buf_printf(b, "%s: ", f->name);
+                put_quoted(b, *(char *const *)field);
+                buf_putc(b, '\n');
+        } else if (f->type == CONFIG_LIST && *(char **const *)field) {
+                buf_printf(b, "%s:\n", f->name);
+                for (char **v = *(char **const *)field; *v; v++) {
+                        buf_puts(b, "  - ");
+                        put_quoted(b, *v);
+                        buf_putc(b, '\n');
+                }
+        } else if (f->type == CONFIG_CPU && *(const int64_t *)field) {
+                buf_printf(b, "%s: \"%s\"\n", f->name, format_cpu(*(const int64_t *)field, text));
+        } else if (f->type == CONFIG_SIZE && *(const int64_t *)field) {
+                buf_printf(b, "%s: \"%lld\"\n", f->name, (long long)*(const int64_t *)field);
+        }
+}
+
+/* Moves what only the earlier start told. */
+static void take_missing(struct agent_options *o, struct agent_options *earlier)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(FLAGS); i++) {
+                void *to = (char *)o + FLAGS[i].offset, *from = (char *)earlier + FLAGS[i].offset;
+
+                if (!is_kept(FLAGS[i].name))
+                        continue;
+                if (FLAGS[i].type == CONFIG_CPU || FLAGS[i].type == CONFIG_SIZE) {
+                        if (*(int64_t *)to == 0)
+                                *(int64_t *)to = *(int64_t *)from;
+                } else if (!*(void **)to) {
+                        *(void **)to = STEAL_PTR(*(void **)from);
+                }
+        }
+}
+
+static int recall(struct agent_options *o, const char *path, struct err *err)
+{
+        char *argv[] = {(char *)"swarm-agent", (char *)"--config", (char *)path, NULL};
+        struct agent_options earlier = {0};
+        int r = 0;
+
+        if (access(path, F_OK) < 0)
+                return 0;
+        r = config_parse(&PROGRAM, 3, argv, &earlier, stderr, err);
+        if (r == 0)
+                r = check(&earlier, err);
+        if (r == 0)
+                take_missing(o, &earlier);
+        agent_options_done(&earlier);
+        return r;
+}
+
+static int remember(const struct agent_options *o, const char *path, struct err *err)
+{
+        _cleanup_buf_ struct buf b = {0};
+        int r;
+
+        for (size_t i = 0; i < ARRAY_SIZE(FLAGS); i++)
+                if (is_kept(FLAGS[i].name))
+                        write_flag(&b, &FLAGS[i], (const char *)o + FLAGS[i].offset);
+        if (b.len == 0)
+                return 0;
+        r = io_write_file_atomic(AT_FDCWD, path, b.data, b.len, 0600);
+        return r < 0 ? err_set(err, -r, "%s: %s", path, err_name(r)) : 0;
+}
+
+int agent_options_complete(struct agent_options *o, struct err *err)
+{
+        _cleanup_free_ char *path = xasprintf("%s/agent/settings", o->data_dir);
+        int r = recall(o, path, err);
+
+        if (r == 0)
+                r = remember(o, path, err);
+        if (r < 0)
+                return r;
+        if (!o->hostname)
+                o->hostname = default_hostname();
+        if (!o->shim)
+                o->shim = default_shim();
+        if (access(o->shim, X_OK) < 0)
+                return err_set(err, errno, "--shim: %s: %s", o->shim, err_name(errno));
+        return 0;
 }
 
 /* --- the node ------------------------------------------------------------------------------------
@@ -255,4 +369,37 @@ int agent_describe(const struct agent_options *o, Swarm__NodeDescription **ret, 
         for (size_t i = 0; i < n_labels; i++)
                 free(label[i].key);
         return r;
+}
+
+/* Connecting a datagram socket sends nothing: it only picks the route. */
+static char *address_to(const struct addrinfo *to)
+{
+        char text[NI_MAXHOST];
+        struct sockaddr_storage from;
+        socklen_t n = sizeof(from);
+        _cleanup_close_ int fd = socket(to->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+        if (fd < 0 || connect(fd, to->ai_addr, to->ai_addrlen) < 0 ||
+            getsockname(fd, (struct sockaddr *)&from, &n) < 0 ||
+            getnameinfo((struct sockaddr *)&from, n, text, sizeof(text), NULL, 0, NI_NUMERICHOST))
+                return NULL;
+        return xstrdup(text);
+}
+
+char *agent_address_to(const char *host_port)
+{
+        const char *colon = strrchr(host_port, ':');
+        struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *found = NULL;
+        bool is_bracketed = host_port[0] == '[';
+        char *address = NULL;
+
+        if (!colon || (is_bracketed && colon[-1] != ']'))
+                return NULL;
+        size_t n = (size_t)(colon - host_port) - (is_bracketed ? 2 : 0);
+        _cleanup_free_ char *host = xstrndup(host_port + is_bracketed, n);
+        if (getaddrinfo(host, colon + 1, &hints, &found) == 0)
+                address = address_to(found);
+        if (found)
+                freeaddrinfo(found);
+        return address;
 }

@@ -19,6 +19,11 @@ struct agent_options {
 int agent_options_parse(int argc, char *const *argv, struct agent_options *ret, FILE *out,
                         struct err *err);
 void agent_options_done(struct agent_options *o);
+/* What was not told now is what was told at an earlier start, kept in DIR/agent/settings; what is
+ * then still open gets its default. */
+int agent_options_complete(struct agent_options *o, struct err *err);
 
 /* What this machine is and has, less what the operator keeps back. Heap: wire_free. */
 int agent_describe(const struct agent_options *o, Swarm__NodeDescription **ret, struct err *err);
+/* The address that this machine sends from to "HOST:PORT". Heap; NULL: there is no way there. */
+char *agent_address_to(const char *host_port);

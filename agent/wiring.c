@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -18,16 +19,27 @@
 #include "agent/journal/journal.h"
 #include "agent/link.h"
 #include "agent/logs/logs.h"
-#include "proto/journal.pb-c.h"
 #include "shared/base/io.h"
+#include "shared/base/list.h"
 #include "shared/base/log.h"
 #include "shared/base/mem.h"
 #include "shared/base/notify.h"
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 
+#define SENDS_MAX 4096 /* messages that wait for the end of a round */
+
+/* A message that leaves once the journal is written. */
+struct outgoing {
+        struct list link;
+        size_t n;
+        uint8_t bytes[];
+};
+
 struct daemon {
-        const struct agent_options *options;
+        struct agent_options *options;
+        int argc;
+        char *const *argv;
         Swarm__NodeDescription *description;
         struct loop *loop;
         struct loop_timer *timer;
@@ -36,19 +48,25 @@ struct daemon {
         struct journal *journal;
         bool is_journal_dirty;
         struct containers *containers;
-        struct agent_logs *logs;
+        struct logs *logs;
         struct agent *core;
-        Swarm__JournalTask **loaded; /* of the journal: their specs are borrowed by containers */
-        size_t n_loaded;
+        struct list outgoing;
+        size_t n_outgoing;
+        int64_t tick_at_ms; /* what the timer is set to */
         int lock_fd;
         int exit_code;
         bool has_session;
 };
 
+/* --- the round -----------------------------------------------------------------------------------
+ */
 static void schedule(struct daemon *d)
 {
         int64_t at = agent_deadline(d->core);
 
+        if (at == d->tick_at_ms)
+                return;
+        d->tick_at_ms = at;
         if (at == TIME_NEVER)
                 loop_timer_clear(d->timer);
         else
@@ -59,30 +77,39 @@ static void on_tick(void *arg)
 {
         struct daemon *d = arg;
 
+        d->tick_at_ms = TIME_NEVER;
         agent_tick(d->core, time_now());
+}
+
+static void send_outgoing(struct daemon *d)
+{
+        struct list *l;
+
+        while ((l = list_pop_front(&d->outgoing))) {
+                struct outgoing *o = LIST_ITEM(l, struct outgoing, link);
+
+                link_send(d->link, o->bytes, o->n);
+                free(o);
+        }
+        d->n_outgoing = 0;
+}
+
+/* The end of a round of the loop: what must last is written once for all that happened in it, then
+ * messages leave and containers start. */
+static bool on_round_end(void *arg)
+{
+        struct daemon *d = arg;
+
+        if (d->is_journal_dirty) {
+                d->is_journal_dirty = false;
+                int r = journal_flush(d->journal);
+                if (r < 0)
+                        log_error("the journal cannot be written error=%s", err_name(r));
+        }
+        send_outgoing(d);
+        containers_pump(d->containers);
         schedule(d);
-}
-
-/* --- the journal: written before anything that depends on it is done
- * ------------------------------ */
-static void flush_journal(struct daemon *d)
-{
-        if (!d->is_journal_dirty)
-                return;
-        d->is_journal_dirty = false;
-        int r = journal_flush(d->journal);
-        if (r < 0)
-                log_error("the journal cannot be written error=%s", err_name(r));
-}
-
-static bool on_prepare(void *arg)
-{
-        flush_journal(arg);
         return false;
-}
-
-static void on_check(void *arg UNUSED)
-{
 }
 
 static void port_journal_put(void *arg, struct id task, const uint8_t *packed, size_t n)
@@ -107,9 +134,16 @@ static void port_journal_remove(void *arg, struct id task)
 static void port_send(void *arg, const uint8_t *p, size_t n)
 {
         struct daemon *d = arg;
+        struct outgoing *o;
 
-        flush_journal(d);
-        link_send(d->link, p, n);
+        if (d->n_outgoing == SENDS_MAX)
+                return; /* may be lost: what matters is sent again */
+        o = xmalloc(sizeof(*o) + n);
+        o->n = n;
+        memcpy(o->bytes, p, n);
+        list_init(&o->link);
+        list_push_back(&d->outgoing, &o->link);
+        d->n_outgoing++;
 }
 
 static void send_message(struct daemon *d, Swarm__AgentMessage *m)
@@ -120,7 +154,7 @@ static void send_message(struct daemon *d, Swarm__AgentMessage *m)
         if (m->session.len == 0)
                 return;
         WIRE_PACK(m, &b);
-        link_send(d->link, b.data, b.len);
+        port_send(d, b.data, b.len);
 }
 
 static void port_reconnect(void *arg)
@@ -136,7 +170,6 @@ static void on_connected(void *arg)
 
         containers_set_node(d->containers, link_node(d->link));
         agent_on_connected(d->core, time_now());
-        schedule(d);
 }
 
 static void on_message(void *arg, const uint8_t *p, size_t n)
@@ -144,7 +177,6 @@ static void on_message(void *arg, const uint8_t *p, size_t n)
         struct daemon *d = arg;
 
         agent_on_message(d->core, time_now(), p, n);
-        schedule(d);
 }
 
 static void on_refused(void *arg, const char *text)
@@ -167,13 +199,14 @@ static void port_session(void *arg, const Swarm__Session *m)
         struct daemon *d = arg;
 
         link_set_managers(d->link, m->managers, m->n_managers);
-        agent_logs_reset(d->logs);
+        logs_on_session(d->logs);
         image_store_on_session(containers_images(d->containers));
         if (d->has_session)
                 return;
         d->has_session = true;
-        log_info("agent ready node=%s hostname=%s", ID_S(link_node(d->link)),
-                 d->description->hostname);
+        printf("agent ready node=%s hostname=%s manager=%s\n", ID_S(link_node(d->link)),
+               d->description->hostname, link_manager(d->link));
+        fflush(stdout);
         notify_service_manager("READY=1");
 }
 
@@ -183,7 +216,6 @@ static void port_prepare(void *arg, const struct agent_task *t)
 {
         struct daemon *d = arg;
 
-        flush_journal(d);
         containers_prepare(d->containers, t);
 }
 
@@ -191,7 +223,6 @@ static void port_start(void *arg, const struct agent_task *t)
 {
         struct daemon *d = arg;
 
-        flush_journal(d);
         containers_start(d->containers, t);
 }
 
@@ -204,7 +235,7 @@ static void port_remove(void *arg, struct id task)
 {
         struct daemon *d = arg;
 
-        flush_journal(d);
+        logs_on_remove(d->logs, task);
         containers_remove(d->containers, task);
 }
 
@@ -212,10 +243,11 @@ static void on_container(void *arg, const struct container_event *e)
 {
         struct daemon *d = arg;
 
-        if (e->kind == CONTAINER_EXITED)
-                agent_logs_task_ended(d->logs, e->task);
         agent_on_container(d->core, time_now(), e);
-        schedule(d);
+        if (e->kind == CONTAINER_STARTED)
+                logs_on_start(d->logs, e->task);
+        else if (e->kind == CONTAINER_EXITED || e->kind == CONTAINER_FAILED)
+                logs_on_end(d->logs, e->task);
 }
 
 static void on_fetch(void *arg, const Swarm__BlobGet *m)
@@ -237,74 +269,73 @@ static void port_blob_data(void *arg, const Swarm__BlobData *m)
         image_store_on_blob_data(containers_images(((struct daemon *)arg)->containers), m);
 }
 
-static void on_log_message(void *arg, Swarm__AgentMessage *m)
+static void send_log_data(void *arg, const Swarm__LogData *data)
 {
-        send_message(arg, m);
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_LOG_DATA;
+        m.log_data = (Swarm__LogData *)(uintptr_t)data;
+        send_message(arg, &m);
 }
 
-static bool is_task_running(void *arg, struct id task)
+static void send_log_end(void *arg, const Swarm__LogEnd *end)
 {
-        return containers_is_running(((struct daemon *)arg)->containers, task);
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_LOG_END;
+        m.log_end = (Swarm__LogEnd *)(uintptr_t)end;
+        send_message(arg, &m);
+}
+
+static bool is_task_live(void *arg, struct id task)
+{
+        return containers_is_live(((struct daemon *)arg)->containers, task);
 }
 
 static void port_log_start(void *arg, const Swarm__LogStart *m)
 {
-        agent_logs_start(((struct daemon *)arg)->logs, m);
+        logs_start(((struct daemon *)arg)->logs, m);
 }
 
 static void port_log_stop(void *arg, const Swarm__LogStop *m)
 {
-        agent_logs_stop(((struct daemon *)arg)->logs, m);
+        logs_stop(((struct daemon *)arg)->logs, m->stream);
 }
 
 static void port_log_ack(void *arg, const Swarm__LogAck *m)
 {
-        agent_logs_ack(((struct daemon *)arg)->logs, m);
+        logs_on_ack(((struct daemon *)arg)->logs, m->stream, m->count);
 }
 
 /* --- taking over ---------------------------------------------------------------------------------
  */
 static int on_record(void *arg, const uint8_t *packed, size_t n)
 {
-        struct daemon *d = arg;
-        Swarm__JournalTask *j = wire_unpack_heap(&swarm__journal_task__descriptor, packed, n);
-        struct agent_task t = {0};
-
-        if (!j || !j->assignment || !j->spec || !j->spec->task || !j->spec->task->container ||
-            wire_get_id(&j->assignment->task_id, &t.id) < 0 ||
-            wire_get_id(&j->assignment->service_id, &t.service_id) < 0 ||
-            agent_load_task(d->core, packed, n) < 0) {
-                wire_free(j);
-                return -EBADMSG;
-        }
-        t.slot = j->assignment->slot;
-        t.name = j->name;
-        t.spec = j->spec;
-        t.generic = (const Swarm__GenericResource *const *)j->assignment->generic;
-        t.n_generic = j->assignment->n_generic;
-        containers_load(d->containers, &t, j->status && j->status->state >= TASK_RUNNING);
-        d->loaded = xreallocarray(d->loaded, d->n_loaded + 1, sizeof(*d->loaded));
-        d->loaded[d->n_loaded++] = j;
-        return 0;
+        return agent_load_task(((struct daemon *)arg)->core, packed, n);
 }
 
-static void on_found(void *arg, struct id task, bool is_running,
-                     const struct container_event *exited)
+static bool get_task(void *arg, struct id task, struct agent_task *ret)
 {
-        agent_load_container(((struct daemon *)arg)->core, task, is_running, exited);
+        return agent_get_task(((struct daemon *)arg)->core, task, ret);
+}
+
+static void on_found(void *arg, struct id task, bool is_running, const struct container_event *e)
+{
+        agent_load_container(((struct daemon *)arg)->core, task, is_running, e);
 }
 
 static int take_over(struct daemon *d, struct err *err)
 {
+        const struct containers_recovery y = {.arg = d, .get = get_task, .found = on_found};
+
         containers_set_node(d->containers, link_node(d->link));
         int r = journal_load(d->journal, on_record, d, err);
         if (r < 0)
                 return r;
-        r = containers_recover(d->containers, on_found, d);
+        r = containers_recover(d->containers, &y);
         if (r < 0)
                 return err_set(err, -r, "containers of an earlier start: %s", err_name(r));
         agent_start(d->core, time_now());
-        schedule(d);
         return 0;
 }
 
@@ -314,7 +345,7 @@ static int lock_data_dir(struct daemon *d, struct err *err)
 {
         _cleanup_free_ char *dir = xasprintf("%s/agent", d->options->data_dir);
         _cleanup_free_ char *path = xasprintf("%s/lock", dir);
-        int r = io_mkdir_all(dir, 0711);
+        int r = io_mkdir_all(dir, 0700);
 
         if (r < 0)
                 return err_set(err, -r, "%s: %s", dir, err_name(r));
@@ -325,6 +356,16 @@ static int lock_data_dir(struct daemon *d, struct err *err)
                 return err_set(err, EBUSY, "%s: another agent runs on this data-dir",
                                d->options->data_dir);
         return 0;
+}
+
+/* Without --advertise: the address that we have towards the manager. */
+static void add_address(struct daemon *d)
+{
+        if (*d->description->address)
+                return;
+        char *address = agent_address_to(link_manager(d->link));
+        if (address)
+                d->description->address = address; /* was the shared empty text */
 }
 
 static int open_containers(struct daemon *d, struct err *err)
@@ -339,12 +380,18 @@ static int open_containers(struct daemon *d, struct err *err)
                                       .arg = d,
                                       .on_event = on_container,
                                       .fetch = on_fetch};
-        struct agent_logs_port logs = {d, on_log_message, is_task_running};
         int r = containers_open(d->loop, &c, &d->containers, err);
 
-        if (r == 0)
-                d->logs = agent_logs_new(d->loop, containers_runtime(d->containers), &logs);
-        return r;
+        if (r < 0)
+                return r;
+        struct logs_ports logs = {.path_arg = containers_runtime(d->containers),
+                                  .path = logs_runtime_path,
+                                  .arg = d,
+                                  .is_live = is_task_live,
+                                  .send_data = send_log_data,
+                                  .send_end = send_log_end};
+        d->logs = logs_new(d->loop, &logs);
+        return 0;
 }
 
 static void make_core(struct daemon *d)
@@ -372,44 +419,63 @@ static void make_core(struct daemon *d)
         d->core = agent_new(&config, &ports);
 }
 
+static int open_link(struct daemon *d, struct err *err)
+{
+        const struct agent_options *o = d->options;
+        int r = agent_describe(o, &d->description, err);
+        struct link_config c = {.data_dir = o->data_dir,
+                                .join = o->join,
+                                .token = o->token,
+                                .description = d->description,
+                                .arg = d,
+                                .on_connected = on_connected,
+                                .on_message = on_message,
+                                .on_refused = on_refused};
+
+        if (r == 0)
+                r = link_open(d->loop, &c, &d->link, err);
+        if (r < 0)
+                return r;
+        add_address(d);
+        return 0;
+}
+
 static int open_parts(struct daemon *d, struct err *err)
 {
         _cleanup_free_ char *journal = xasprintf("%s/agent/journal.db", d->options->data_dir);
-        struct link_config link = {.data_dir = d->options->data_dir,
-                                   .join = d->options->join,
-                                   .token = d->options->token,
-                                   .description = d->description,
-                                   .arg = d,
-                                   .on_connected = on_connected,
-                                   .on_message = on_message,
-                                   .on_refused = on_refused};
         int r = lock_data_dir(d, err);
 
         if (r == 0)
-                r = link_open(d->loop, &link, &d->link, err);
+                r = agent_options_complete(d->options, err);
+        if (r == 0)
+                r = open_link(d, err);
         if (r == 0)
                 r = journal_open(journal, &d->journal, err);
         if (r < 0)
                 return r;
         make_core(d);
         r = open_containers(d, err);
-        return r < 0 ? r : take_over(d, err);
+        if (r == 0)
+                r = take_over(d, err);
+        if (r == 0) /* the newest hook goes first: before the network looks for messages to send */
+                d->hook = loop_hook_new(d->loop, on_round_end, NULL, d);
+        return r;
 }
 
 static void close_parts(struct daemon *d)
 {
-        agent_logs_free(d->logs);
+        struct list *l;
+
+        loop_hook_free(d->hook);
+        logs_free(d->logs);
         containers_close(d->containers);
-        if (d->core)
-                agent_free(d->core);
+        agent_free(d->core);
         link_close(d->link);
         journal_close(d->journal);
-        loop_hook_free(d->hook);
         loop_timer_free(d->timer);
         loop_free(d->loop);
-        for (size_t i = 0; i < d->n_loaded; i++)
-                wire_free(d->loaded[i]);
-        free(d->loaded);
+        while ((l = list_pop_front(&d->outgoing)))
+                free(LIST_ITEM(l, struct outgoing, link));
         wire_free(d->description);
         if (d->lock_fd >= 0)
                 close(d->lock_fd);
@@ -420,30 +486,59 @@ static void on_signal(void *arg, int signum)
         struct daemon *d = arg;
 
         log_info("ending signal=%d: containers go on", signum);
+        notify_service_manager("STOPPING=1");
         loop_stop(d->loop);
 }
 
-int agent_run(const struct agent_options *o)
+/* What can be changed in flight: the log's level, labels, reserves and resources. */
+static void on_reload(void *arg, int signum UNUSED)
 {
-        struct daemon d = {.options = o, .lock_fd = -1};
+        struct daemon *d = arg;
+        struct agent_options fresh = {0};
+        Swarm__NodeDescription *description = NULL;
+        struct err err = {0};
+        int r = agent_options_parse(d->argc, d->argv, &fresh, stderr, &err);
+
+        if (r == 0)
+                r = agent_options_complete(&fresh, &err);
+        if (r == 0)
+                r = agent_describe(&fresh, &description, &err);
+        if (r == 0) {
+                Swarm__NodeDescription *old = d->description;
+
+                log_set_level(fresh.level);
+                d->description = description;
+                add_address(d);
+                agent_set_description(d->core, d->description);
+                link_describe(d->link, d->description);
+                wire_free(old);
+        } else {
+                log_warn("settings stay as they are: %s", err.text);
+        }
+        agent_options_done(&fresh);
+}
+
+int agent_run(struct agent_options *o, int argc, char *const *argv)
+{
+        struct daemon d = {
+                .options = o, .argc = argc, .argv = argv, .lock_fd = -1, .tick_at_ms = TIME_NEVER};
         struct err err = {0};
 
         log_set_level(o->level);
+        signal(SIGPIPE, SIG_IGN);
+        list_init(&d.outgoing);
         d.loop = loop_new();
         d.timer = loop_timer_new(d.loop, on_tick, &d);
-        d.hook = loop_hook_new(d.loop, on_prepare, on_check, &d);
         loop_on_signal(d.loop, SIGTERM, on_signal, &d);
         loop_on_signal(d.loop, SIGINT, on_signal, &d);
-        signal(SIGPIPE, SIG_IGN);
-        int r = agent_describe(o, &d.description, &err);
-        if (r == 0)
-                r = open_parts(&d, &err);
-        if (r < 0) {
+        if (open_parts(&d, &err) < 0) {
                 fprintf(stderr, "swarm-agent: %s\n", err.text);
                 d.exit_code = EXIT_FAILURE;
         } else {
+                loop_on_signal(d.loop, SIGHUP, on_reload, &d);
                 loop_run(d.loop);
-                flush_journal(&d);
+                if (d.is_journal_dirty)
+                        journal_flush(d.journal);
         }
         close_parts(&d);
         return d.exit_code;

@@ -5,4 +5,4 @@
 
 /* Runs until SIGTERM or SIGINT, which leave the containers running, or until the cluster will not
  * have this node. Returns the process's exit status; what was wrong has been said. */
-int agent_run(const struct agent_options *o);
+int agent_run(struct agent_options *o, int argc, char *const *argv);

@@ -1,35 +1,43 @@
 /*
- * logs: reads containers' logs for whoever follows them through the manager. Place in the flow: a
- * LogStart of the manager comes in, LogData and LogEnd go out, as fast as the manager acknowledges.
- * Lines are never torn and never lost, over rotations too: a file is read to its end before the one
- * that took its place. What can fail: a task that is not (or no longer) here: LogEnd says so.
+ * logs: sends containers' log lines to the manager, as it asked for: the last ones, those since a
+ * time, and those to come. Place in the flow: beside the core; the driver hands the manager's
+ * messages in, and sends what comes out. Lines go out in batches, of which a stream may have
+ * LOG_WINDOW that the manager has not acknowledged, so that a slow reader slows nobody else.
  */
 #pragma once
 
-#include "agent/runtime/runtime.h"
 #include "proto/dispatch.pb-c.h"
+#include "shared/base/id.h"
+#include "shared/loop/loop.h"
 
-#define LOGS_STREAMS_MAX 256
-#define LOGS_BATCH_LINES 256
-#define LOGS_BATCH_BYTES (128u << 10)
-#define LOGS_LINE_MAX    (17u << 10) /* of a record: the supervisor splits at 16 KiB */
+#define LOGS_STREAMS_MAX     256
+#define LOGS_TASKS_MAX       10000 /* of one stream */
+#define LOGS_BATCH_BYTES_MAX (256u << 10)
+#define LOGS_BATCH_LINES_MAX 2000
 
-struct agent_logs;
+struct logs;
 
-struct agent_logs_port {
-        void *arg;
-        /* log_data or log_end is set; the callee fills the session in. */
-        void (*send)(void *arg, Swarm__AgentMessage *m);
-        bool (*is_running)(void *arg, struct id task);
+struct logs_ports {
+        void *path_arg;
+        char *(*path)(void *arg, struct id id, int n); /* as runtime_log_path */
+        void *arg;                                     /* of what follows */
+        bool (*is_live)(void *arg, struct id id);      /* runs, or will: more lines may come */
+        void (*send_data)(void *arg, const Swarm__LogData *m);
+        void (*send_end)(void *arg, const Swarm__LogEnd *m);
 };
 
-struct agent_logs *agent_logs_new(struct loop *l, struct runtime *rt,
-                                  const struct agent_logs_port *p);
-void agent_logs_free(struct agent_logs *g);
-void agent_logs_start(struct agent_logs *g, const Swarm__LogStart *m);
-void agent_logs_stop(struct agent_logs *g, const Swarm__LogStop *m);
-void agent_logs_ack(struct agent_logs *g, const Swarm__LogAck *m);
-/* The container has ended: the rest is sent, then LogEnd. */
-void agent_logs_task_ended(struct agent_logs *g, struct id task);
-/* A new session: the manager knows none of the streams any more. */
-void agent_logs_reset(struct agent_logs *g);
+struct logs *logs_new(struct loop *l, const struct logs_ports *ports);
+void logs_free(struct logs *s); /* NULL is fine */
+
+void logs_start(struct logs *s, const Swarm__LogStart *m);
+void logs_stop(struct logs *s, uint64_t stream);
+void logs_on_ack(struct logs *s, uint64_t stream, uint32_t count);
+void logs_on_session(struct logs *s); /* a new session: all streams are over */
+
+/* A container began, ended, or is to be removed. */
+void logs_on_start(struct logs *s, struct id task);
+void logs_on_end(struct logs *s, struct id task);
+void logs_on_remove(struct logs *s, struct id task);
+
+char *logs_runtime_path(void *arg, struct id id,
+                        int n); /* path of a struct runtime, which is arg */

@@ -95,6 +95,7 @@ static struct agent_task describe(const struct work *t)
                 .generic =
                         t->claim ? (const Swarm__GenericResource *const *)t->claim->generic : NULL,
                 .n_generic = t->claim ? t->claim->n_generic : 0,
+                .state = t->fsm.state,
         };
 }
 

@@ -1,0 +1,278 @@
+/* Reading log files: see reader.h. */
+#include "agent/logs/reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shared/base/mem.h"
+
+#define CHUNK_BYTES (16u << 10)
+#define OPEN_TRIES  8
+#define DIGITS_MAX  19
+
+struct reader {
+        struct reader_source source;
+        struct id id;
+        int64_t since_us;
+        int fd;
+        bool is_last_read; /* the file was rotated away: one more look, then the next one */
+        bool is_skipping;  /* until the end of a damaged record */
+        char *data;        /* READER_LINE_MAX; NULL: nothing is held */
+        size_t begin, end;
+};
+
+static int open_file(const struct reader_source *s, struct id id, int n)
+{
+        _cleanup_free_ char *path = s->path(s->arg, id, n);
+        int fd;
+
+        if (!path)
+                return -ENOENT;
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        return fd < 0 ? -errno : fd;
+}
+
+static int inode_at(const struct reader *r, int n, ino_t *ret)
+{
+        _cleanup_free_ char *path = r->source.path(r->source.arg, r->id, n);
+        struct stat st;
+
+        if (!path)
+                return -ENOENT;
+        if (lstat(path, &st) < 0)
+                return -errno;
+        *ret = st.st_ino;
+        return 0;
+}
+
+static ino_t own_inode(const struct reader *r)
+{
+        struct stat st;
+
+        return fstat(r->fd, &st) < 0 ? 0 : st.st_ino;
+}
+
+/* Which of the files is the one we read, -ENOENT: it has been deleted. *ret_n: how many there are.
+ */
+static int find_own(const struct reader *r, int *ret_n)
+{
+        ino_t own = own_inode(r), other;
+        int found = -ENOENT, n;
+
+        for (n = 0; n < READER_FILES_MAX && inode_at(r, n, &other) == 0; n++)
+                if (other == own)
+                        found = n;
+        *ret_n = n;
+        return found;
+}
+
+/* --- where to begin ----------------------------------------------------------------------------
+ */
+
+/* Walks back over *tail records from the end of a file; the offset where they begin, and what is
+ * left of tail. */
+static int64_t seek_back(int fd, int64_t *tail)
+{
+        char buf[CHUNK_BYTES];
+        int64_t end = lseek(fd, 0, SEEK_END);
+        bool is_end = true;
+
+        while (end > 0) {
+                int64_t from = MAX(end - (int64_t)sizeof(buf), 0);
+                ssize_t n = pread(fd, buf, (size_t)(end - from), from);
+
+                if (n != end - from)
+                        return 0;
+                for (ssize_t i = n - 1; i >= 0; i--) {
+                        if (buf[i] != '\n')
+                                continue;
+                        if (!is_end && --*tail == 0)
+                                return from + i + 1;
+                        is_end = false;
+                }
+                end = from;
+        }
+        if (!is_end)
+                --*tail;
+        return 0;
+}
+
+/* Opens the file in which the last `tail` records begin, at their place. */
+static int begin_at(struct reader *r, int64_t tail)
+{
+        int fd = -ENOENT, n;
+        int64_t offset = 0;
+
+        for (n = 0; n < READER_FILES_MAX; n++) {
+                int next = open_file(&r->source, r->id, n);
+
+                if (next < 0)
+                        break;
+                if (fd >= 0)
+                        close(fd);
+                fd = next;
+                offset = 0;
+                if (tail == 0) {
+                        offset = lseek(fd, 0, SEEK_END);
+                        break;
+                }
+                if (tail > 0) {
+                        offset = seek_back(fd, &tail);
+                        if (tail <= 0)
+                                break;
+                }
+        }
+        if (fd >= 0)
+                lseek(fd, offset, SEEK_SET);
+        r->fd = fd;
+        return MIN(fd, 0);
+}
+
+int reader_open(const struct reader_source *source, struct id id, int64_t tail, int64_t since_us,
+                struct reader **ret)
+{
+        struct reader *r = xnew(struct reader);
+        int e = -ENOENT;
+
+        r->source = *source;
+        r->id = id;
+        r->since_us = since_us;
+        /* A rotation meanwhile moves the files under us: then once more. */
+        for (int i = 0; i < OPEN_TRIES; i++) {
+                ino_t before = 0, after = 0;
+
+                inode_at(r, 0, &before);
+                e = begin_at(r, tail);
+                if (e < 0 || (inode_at(r, 0, &after) == 0 && before == after))
+                        break;
+                if (i + 1 < OPEN_TRIES)
+                        close(r->fd);
+        }
+        if (e < 0) {
+                free(r);
+                return e;
+        }
+        *ret = r;
+        return 0;
+}
+
+void reader_close(struct reader *r)
+{
+        if (!r)
+                return;
+        close(r->fd);
+        free(r->data);
+        free(r);
+}
+
+/* --- lines -------------------------------------------------------------------------------------
+ */
+
+/* "<us> <o|e> <F|P> <text>". False: damaged. */
+static bool parse(const char *p, size_t n, struct reader_line *ret)
+{
+        int64_t time_us = 0;
+        size_t i = 0;
+
+        while (i < n && i < DIGITS_MAX - 1 && p[i] >= '0' && p[i] <= '9')
+                time_us = time_us * 10 + (p[i++] - '0');
+        if (i == 0 || n - i < 5 || p[i] != ' ' || (p[i + 1] != 'o' && p[i + 1] != 'e') ||
+            p[i + 2] != ' ' || (p[i + 3] != 'F' && p[i + 3] != 'P') || p[i + 4] != ' ')
+                return false;
+        *ret = (struct reader_line){.time_us = time_us,
+                                    .fd = p[i + 1] == 'o' ? 1 : 2,
+                                    .is_partial = p[i + 3] == 'P',
+                                    .text = p + i + 5,
+                                    .len = n - i - 5};
+        return true;
+}
+
+/* The next record of what was read: 1, or 0 when there is no whole one. */
+static int take_line(struct reader *r, struct reader_line *ret)
+{
+        while (r->begin < r->end) {
+                char *p = r->data + r->begin;
+                char *newline = memchr(p, '\n', r->end - r->begin);
+
+                if (!newline)
+                        return 0;
+                r->begin += (size_t)(newline - p) + 1;
+                if (r->is_skipping)
+                        r->is_skipping = false;
+                else if (parse(p, (size_t)(newline - p), ret) && ret->time_us >= r->since_us)
+                        return 1;
+        }
+        return 0;
+}
+
+/* More bytes of the file: their number, 0 at its end. */
+static ssize_t fill(struct reader *r)
+{
+        ssize_t n;
+
+        if (!r->data)
+                r->data = xmalloc(READER_LINE_MAX);
+        if (r->begin > 0)
+                memmove(r->data, r->data + r->begin, r->end - r->begin);
+        r->end -= r->begin;
+        r->begin = 0;
+        if (r->end == READER_LINE_MAX) {
+                r->end = 0;
+                r->is_skipping = true;
+        }
+        n = read(r->fd, r->data + r->end, MIN(READER_LINE_MAX - r->end, CHUNK_BYTES));
+        if (n < 0)
+                return errno == EINTR || errno == EAGAIN ? 0 : -errno;
+        r->end += (size_t)n;
+        return n;
+}
+
+/* The file has been read to its end: 1: there is more to read, perhaps of the next file. */
+static int go_on(struct reader *r)
+{
+        int n, own = find_own(r, &n), fd;
+
+        if (own == 0 || n == 0) {
+                r->is_last_read = false;
+                return 0;
+        }
+        if (!r->is_last_read) { /* what came between the last look and the rotation */
+                r->is_last_read = true;
+                return 1;
+        }
+        fd = open_file(&r->source, r->id, own > 0 ? own - 1 : n - 1);
+        if (fd < 0)
+                return 1; /* rotated just now: look again */
+        int check_n, check = find_own(r, &check_n);
+        if (check != own || check_n != n) {
+                close(fd);
+                return 1;
+        }
+        close(r->fd);
+        r->fd = fd;
+        r->begin = r->end = 0; /* a torn record at the end of a file never becomes whole */
+        r->is_last_read = r->is_skipping = false;
+        return 1;
+}
+
+int reader_next(struct reader *r, struct reader_line *ret)
+{
+        for (;;) {
+                ssize_t n;
+
+                if (take_line(r, ret))
+                        return 1;
+                n = fill(r);
+                if (n < 0)
+                        return (int)n;
+                if (n == 0 && go_on(r) == 0) {
+                        if (r->end == 0)
+                                free(STEAL_PTR(r->data)); /* many are followed and few speak */
+                        return 0;
+                }
+        }
+}

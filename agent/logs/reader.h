@@ -1,0 +1,39 @@
+/*
+ * reader: the lines of one container's log files, oldest first, across rotation. It holds the file
+ * that it reads open, so that a rotation loses nothing, and gives a line only once all of it is
+ * there. The format stands in agent/runtime/runtime.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shared/base/id.h"
+
+#define READER_FILES_MAX 64
+#define READER_LINE_MAX  (32u << 10) /* a longer record is damaged, and skipped */
+
+struct reader;
+
+struct reader_source {
+        void *arg;
+        /* The path of a container's log file, 0: the one that is written. Heap; NULL: none. */
+        char *(*path)(void *arg, struct id id, int n);
+};
+
+struct reader_line {
+        int64_t time_us;
+        int fd; /* 1 or 2 */
+        bool is_partial;
+        const char *text; /* until the next call */
+        size_t len;
+};
+
+/* Begins at the last `tail` records (-1: at the first), and skips what is older than since_us.
+ * -ENOENT: there is no log yet. */
+int reader_open(const struct reader_source *source, struct id id, int64_t tail, int64_t since_us,
+                struct reader **ret);
+void reader_close(struct reader *r); /* NULL is fine */
+/* 1: a line; 0: none at present; -errno. */
+int reader_next(struct reader *r, struct reader_line *ret);
