@@ -78,7 +78,7 @@ void restart_task(struct slot *slot, const struct task *ended)
                 bool is_reset = ended->running_ms &&
                                 ended->state_ms - ended->running_ms >= RESTART_BACKOFF_RESET_MS;
 
-                if (ended->state == TASK_COMPLETE)
+                if (ended->state == TASK_COMPLETE && base_delay_ms(ended) > 0)
                         failures = 0;
                 else
                         failures = is_reset ? 1 : failures + 1;

@@ -349,6 +349,17 @@ static struct task *find_clean(const struct slot *slot)
         return NULL;
 }
 
+/* Only what serves is kept while the new one starts. */
+static void stop_all_but_running(struct slot *slot, const struct task *except)
+{
+        for (size_t i = 0; i < slot->count; i++) {
+                struct task *task = slot_task(slot, i);
+
+                if (task != except && task_is_live(task) && task->state != TASK_RUNNING)
+                        store_set_task_desired(slot->os->o->store, task, TASK_SHUTDOWN);
+        }
+}
+
 /* Replaces the slot's task by one of the spec in force. */
 static void replace(struct slot *slot)
 {
@@ -364,7 +375,9 @@ static void replace(struct slot *slot)
         slot->since_ms = os->o->now.mono_ms;
         struct task *task =
                 slot_add_task(slot, is_start_first ? TASK_RUNNING : TASK_READY, 0, 0, 0);
-        if (!is_start_first)
+        if (is_start_first)
+                stop_all_but_running(slot, task);
+        else
                 slot_set_desired(slot, task, TASK_SHUTDOWN);
         set_phase(slot, PHASE_STARTING);
         slot_mark(slot);

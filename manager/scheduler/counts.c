@@ -82,12 +82,13 @@ void failures_add(struct sservice *ss, uint64_t version, uint32_t node, int64_t 
         f->next = (f->next + 1) % FAILURES_KEPT;
 }
 
-uint32_t failures_get(const struct sservice *ss, uint64_t version, uint32_t node, int64_t now_ms)
+uint32_t failures_count(const struct failures *f, uint64_t version, int64_t now_ms)
 {
-        const struct failures *f = failures_find(ss, version, node);
         uint32_t n = 0;
 
-        for (int i = 0; f && i < FAILURES_KEPT; i++)
+        if (f->version != version)
+                return 0;
+        for (int i = 0; i < FAILURES_KEPT; i++)
                 n += f->at_ms[i] > now_ms - FAILURES_PERIOD_MS;
         return n >= FAILURES_MANY ? n : 0;
 }

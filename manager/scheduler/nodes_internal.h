@@ -64,8 +64,8 @@ uint32_t counts_get(const struct counts *c, uint32_t node);
 void counts_add(struct counts *c, uint32_t node, int by);
 struct sservice;
 void failures_add(struct sservice *ss, uint64_t version, uint32_t node, int64_t at_ms);
-/* How many within the period; 0 if fewer than FAILURES_MANY. */
-uint32_t failures_get(const struct sservice *ss, uint64_t version, uint32_t node, int64_t now_ms);
+/* How often the version failed there within the period; 0 if less than FAILURES_MANY times. */
+uint32_t failures_count(const struct failures *f, uint64_t version, int64_t now_ms);
 
 /* generic.c: discrete and named resources of a node */
 struct pool *pool_new(const Swarm__Resources *capacity); /* NULL: the node has none */

@@ -55,6 +55,22 @@ static struct key key_of(const struct demand *d, const struct snode *n, const st
                             (uint64_t)n->tasks << 32 | n->rank};
 }
 
+/* The candidate of a node; they are in order of index. NULL: it is none. */
+static struct candidate *find_candidate(struct scheduler *s, uint32_t n, uint32_t node)
+{
+        uint32_t low = 0, high = n;
+
+        while (low < high) {
+                uint32_t middle = (low + high) / 2;
+
+                if (s->heap[middle].node < node)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low < n && s->heap[low].node == node ? &s->heap[low] : NULL;
+}
+
 uint32_t place_candidates(struct scheduler *s, const struct sservice *ss, const struct demand *d)
 {
         uint32_t n = 0;
@@ -63,11 +79,18 @@ uint32_t place_candidates(struct scheduler *s, const struct sservice *ss, const 
                 if (filter_node(d, &s->nodes[i], s->mine[i]) != FILTER_PASSED)
                         continue;
                 struct candidate *c = &s->heap[n++];
-                c->node = i;
-                c->mine = s->mine[i];
-                c->failed =
-                        ss->n_failures ? failures_get(ss, d->spec->version, i, s->now.mono_ms) : 0;
+                *c = (struct candidate){.node = i, .mine = s->mine[i]};
                 c->key = key_of(d, &s->nodes[i], c);
+        }
+        for (size_t i = 0; i < ss->n_failures; i++) {
+                uint32_t failed =
+                        failures_count(&ss->failures[i], d->spec->version, s->now.mono_ms);
+                struct candidate *c = failed ? find_candidate(s, n, ss->failures[i].node) : NULL;
+
+                if (!c)
+                        continue;
+                c->failed = failed;
+                c->key = key_of(d, &s->nodes[c->node], c);
         }
         return n;
 }

@@ -1,5 +1,5 @@
 /*
- * Golden cases: golden-run [--update] DIR [NAME...]. Each DIR/NAME.txt is a script (script.h); a
+ * Golden cases: golden-run [--update] DIR [NAME...]. Each DIR/NAME.txt is a script (tests/lib/plan_script.h); a
  * line "expect" compares the decisions since the last one with the indented lines that follow.
  * Prints TAP, one line a case, and what differs. --update writes what came out into the files
  * instead: read the difference before it is committed.
@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/golden/script.h"
+#include "tests/lib/plan_script.h"
 
 #define CASE_BYTES_MAX (1u << 20)
 #define CASES_MAX      1000

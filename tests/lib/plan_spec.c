@@ -1,5 +1,5 @@
 /* Specs of services and descriptions of nodes from words KEY=VALUE. */
-#include "tests/golden/spec.h"
+#include "tests/lib/plan_spec.h"
 
 #include <errno.h>
 #include <stdio.h>

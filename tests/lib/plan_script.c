@@ -1,11 +1,11 @@
-/* The commands of the golden cases; cases/README tells them. */
-#include "tests/golden/script.h"
+/* The commands of the golden cases; tests/golden/cases/README has them. */
+#include "tests/lib/plan_script.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "shared/wire/wire.h"
-#include "tests/golden/spec.h"
+#include "tests/lib/plan_spec.h"
 
 typedef int (*spec_fn)(void *object, const char *key, const char *value);
 
@@ -106,6 +106,8 @@ static int cmd_node(struct plan *p, char **w, struct err *err)
                                 break;
                 if (state > NODE_SUSPECT)
                         return err_set(err, EINVAL, "node: no such state: %s", w[2]);
+                if (state == NODE_SUSPECT && node->state != NODE_READY)
+                        return err_set(err, EINVAL, "node: only a ready one becomes suspect");
                 bool is_back = node->state == NODE_DOWN && state == NODE_READY;
                 store_set_node_state(p->store, node, state, NULL, p->now.wall_ms);
                 if (is_back)

@@ -1,5 +1,6 @@
 /*
- * The language of the golden cases: one command a line, words KEY=VALUE. See README in cases/.
+ * The language of the golden cases: one command a line, words KEY=VALUE. 
+ * tests/golden/cases/README has them.
  */
 #pragma once
 
