@@ -24,30 +24,34 @@ void history_reap(struct slot *slot)
         }
 }
 
-/* The window of the restart policy has to see it: see attempts_in_window. */
-static bool is_in_window(const struct slot *slot, const struct task *task)
+/* The window of the restart policy has to see it: see attempts_in_window. It ends when the newest
+ * task did, or will end now or later. */
+static bool is_in_window(const struct slot *slot, const struct task *task,
+                         const struct task *newest)
 {
-        const Swarm__RestartPolicy *policy = task->spec->msg->task->restart;
+        const Swarm__RestartPolicy *policy = newest->spec->msg->task->restart;
+        int64_t end_ms = task_has_ended(newest) ? newest->state_ms : slot->os->o->now.wall_ms;
 
         return policy && policy->max_attempts > 0 && policy->window_ms > 0 && task->attempts > 0 &&
-               task->spec->version == slot->os->service->spec->version &&
-               task->created_ms > slot->os->o->now.wall_ms - policy->window_ms;
+               task->spec->version == newest->spec->version &&
+               task->created_ms > end_ms - policy->window_ms;
 }
 
 void history_trim(struct slot *slot)
 {
         struct orchestrator *o = slot->os->o;
         int64_t limit = o->history_limit < 0 ? HISTORY_MAX : o->history_limit;
+        struct task *newest = slot_newest(slot);
         size_t excess;
 
         limit = MAX(limit, 1);
-        if (slot->count <= limit)
+        if (slot->count <= limit || !newest)
                 return;
         excess = slot->count - (size_t)limit;
-        for (size_t i = 0; excess > 0 && i + 1 < slot->count;) {
+        for (size_t i = 0; excess > 0 && i < slot->count;) {
                 struct task *task = slot_task(slot, i);
 
-                if (can_go(task) && !is_in_window(slot, task))
+                if (task != newest && can_go(task) && !is_in_window(slot, task, newest))
                         store_remove_task(o->store, task);
                 else
                         i++;

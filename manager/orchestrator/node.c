@@ -94,6 +94,17 @@ static bool still_fits(const struct task *task, Swarm__Resources *free_now)
         return true;
 }
 
+/* Whose constraints hold for a task: the spec's in force, unless the task is of another version
+ * that an update has yet to replace. */
+static const struct spec *placement_of(const struct task *task)
+{
+        const struct slot *slot = index_slot_of(task);
+
+        if (!slot || slot->phase & PHASE_QUEUED || task_is_outdated(slot->os, task))
+                return task->spec;
+        return task->service->spec;
+}
+
 static void enforce(struct orchestrator *o, struct node *node)
 {
         size_t n = 0;
@@ -110,9 +121,8 @@ static void enforce(struct orchestrator *o, struct node *node)
         qsort(tasks, n, sizeof(tasks[0]), compare_age);
         Swarm__Resources *free_now = copy_capacity(node);
         for (size_t i = 0; i < n; i++) {
-                const struct spec *spec = tasks[i]->service->spec;
-
-                if (constraint_spec_is_met(spec, node) && still_fits(tasks[i], free_now))
+                if (constraint_spec_is_met(placement_of(tasks[i]), node) &&
+                    still_fits(tasks[i], free_now))
                         continue;
                 store_set_task_state(o->store, tasks[i], TASK_REJECTED, o->now.wall_ms,
                                      REJECTED_TEXT, REJECTED_TEXT, -1);

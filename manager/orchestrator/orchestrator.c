@@ -1,6 +1,6 @@
 /*
  * The orchestrator: notes what changed (the store's watch) and looks at it once a turn, in this
- * order: timers that are due, nodes, services, slots, until nothing is left to look at or the
+ * order: timers that are due, services, nodes, slots, until nothing is left to look at or the
  * turn's share of changes is used up. See orchestrator_internal.h for the parts.
  */
 #include "manager/orchestrator/orchestrator_internal.h"
@@ -192,10 +192,10 @@ static bool step(struct orchestrator *o)
 {
         struct list *l;
 
-        if ((l = list_pop_front(&o->dirty_nodes)))
-                node_step(o, LIST_ITEM(l, struct orch_node, link)->node);
-        else if ((l = list_pop_front(&o->dirty_services)))
+        if ((l = list_pop_front(&o->dirty_services)))
                 service_step(LIST_ITEM(l, struct service, orch_link)->orch);
+        else if ((l = list_pop_front(&o->dirty_nodes)))
+                node_step(o, LIST_ITEM(l, struct orch_node, link)->node);
         else if ((l = list_pop_front(&o->dirty_slots)))
                 slot_step(LIST_ITEM(l, struct slot, link));
         else

@@ -86,7 +86,10 @@ int64_t restart_start_ms(const struct slot *slot, const struct task *task);
 
 /* service.c */
 void service_step(struct orch_service *os);
+/* It is to be replaced: of another spec, or placed where the one in force does not allow it. */
 bool task_is_dirty(struct orch_service *os, const struct task *task);
+/* More than its placement is another in the spec in force. */
+bool task_is_outdated(struct orch_service *os, const struct task *task);
 
 /* update.c */
 void update_review(struct orch_service *os); /* the spec in force is another, or just loaded */

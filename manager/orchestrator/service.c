@@ -42,6 +42,12 @@ static enum spec_diff compare_cached(struct orch_service *os, const struct spec 
         return c->diff;
 }
 
+bool task_is_outdated(struct orch_service *os, const struct task *task)
+{
+        return task->spec->version != os->service->spec->version &&
+               compare_cached(os, task->spec, os->service->spec) == SPEC_OTHER;
+}
+
 bool task_is_dirty(struct orch_service *os, const struct task *task)
 {
         const struct spec *spec = os->service->spec;

@@ -1,8 +1,8 @@
 /*
- * Golden cases: golden-run [--update] DIR [NAME...]. Each DIR/NAME.txt is a script (tests/lib/plan_script.h); a
- * line "expect" compares the decisions since the last one with the indented lines that follow.
- * Prints TAP, one line a case, and what differs. --update writes what came out into the files
- * instead: read the difference before it is committed.
+ * Golden cases: golden-run [--update] DIR [NAME...]. Each DIR/NAME.txt is a script
+ * (tests/lib/plan_script.h); a line "expect" compares the decisions since the last one with the
+ * indented lines that follow. Prints TAP, one line a case, and what differs. --update writes what
+ * came out into the files instead: read the difference before it is committed.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /*
- * The language of the golden cases: one command a line, words KEY=VALUE. 
+ * The language of the golden cases: one command a line, words KEY=VALUE.
  * tests/golden/cases/README has them.
  */
 #pragma once
