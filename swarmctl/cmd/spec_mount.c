@@ -10,28 +10,37 @@
 #include "shared/wire/wire.h"
 #include "swarmctl/cmd/spec_internal.h"
 
-/* Splits comma-separated fields; one that begins with a quote ends at the next single one, and two
- * quotes in it stand for one. */
+/* Reads a field that begins with a quote at *s and ends at the next single one; two quotes in it
+ * stand for one. */
+static int scan_quoted(const char **s, struct buf *ret)
+{
+        for (const char *p = *s + 1; *p; p++) {
+                if (*p == '"' && *++p != '"') {
+                        *s = p;
+                        return 0;
+                }
+                buf_putc(ret, *p);
+        }
+        return -EINVAL;
+}
+
+/* Splits comma-separated fields, each plain or quoted as a whole. */
 static int split_csv(const char *s, char ***ret)
 {
         _cleanup_strv_ char **v = NULL;
         _cleanup_buf_ struct buf b = {0};
 
-        for (;;) {
-                const bool is_quoted = *s == '"';
-
+        for (;; s++) {
                 buf_clear(&b);
-                for (s += is_quoted; *s && (is_quoted || *s != ','); s++) {
-                        if (is_quoted && *s == '"' && *++s != '"')
-                                break;
-                        buf_putc(&b, *s);
-                }
-                if (is_quoted && s[-1] != '"')
+                if (*s == '"' && scan_quoted(&s, &b) < 0)
                         return -EINVAL;
+                if (!b.len)
+                        for (; *s && *s != ','; s++)
+                                buf_putc(&b, *s);
                 strv_push(&v, buf_str(&b));
                 if (!*s)
                         break;
-                if (*s++ != ',')
+                if (*s != ',')
                         return -EINVAL;
         }
         *ret = STEAL_PTR(v);
@@ -146,7 +155,7 @@ static int set_field(Swarm__Mount *m, const char *field, struct err *err)
         }
 }
 
-static int check_mount(const Swarm__Mount *m, const char *text, struct err *err)
+static int check_mount(const Swarm__Mount *m, struct err *err)
 {
         const char *type = mount_type_name((enum mount_type)m->type);
 
@@ -166,7 +175,6 @@ static int check_mount(const Swarm__Mount *m, const char *text, struct err *err)
                 return err_set(err, EINVAL, "volume-* keys do not go with type %s", type);
         if (m->type != MOUNT_TMPFS && (m->tmpfs_size || m->tmpfs_mode))
                 return err_set(err, EINVAL, "tmpfs-* keys do not go with type %s", type);
-        (void)text;
         return 0;
 }
 
@@ -177,12 +185,12 @@ int spec_parse_mount(const char *text, Swarm__Mount **ret, struct err *err)
         int r = 0;
 
         if (split_csv(text, &fields) < 0)
-                return err_set(err, EINVAL, "mount \"%s\": unfinished quote", text);
+                return err_set(err, EINVAL, "mount \"%s\": wrong or unfinished quote", text);
         m = EDIT_NEW(Swarm__Mount, swarm__mount__init);
         for (char **f = fields; *f && r == 0; f++)
                 r = set_field(m, *f, err);
         if (r == 0)
-                r = check_mount(m, text, err);
+                r = check_mount(m, err);
         if (r < 0) {
                 wire_free(m);
                 return err_wrap(err, "mount \"%s\"", text);
