@@ -88,7 +88,7 @@ static int send_create(struct ctl *ctl, Swarm__ServiceSpec *spec, struct id_text
 
 static int run_create(struct ctl *ctl, const struct args *args)
 {
-        Swarm__ServiceSpec *spec = spec_new();
+        Swarm__ServiceSpec *spec = spec_begin();
         struct wait_config wait = {0};
         struct id_text id = {""};
         struct err err = {0};

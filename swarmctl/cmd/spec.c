@@ -11,7 +11,7 @@
 #include "shared/model/model.h"
 #include "swarmctl/cmd/spec_internal.h"
 
-Swarm__ServiceSpec *spec_new(void)
+Swarm__ServiceSpec *spec_begin(void)
 {
         Swarm__ServiceSpec *s = EDIT_NEW(Swarm__ServiceSpec, swarm__service_spec__init);
 

@@ -15,7 +15,7 @@
 #define ENV_FILE_MAX (1 << 20)
 
 /* A spec on the heap with what create starts from: one replica, all else unset. wire_free. */
-Swarm__ServiceSpec *spec_new(void);
+Swarm__ServiceSpec *spec_begin(void);
 
 /* Edits the spec (on the heap). -EINVAL: flags that contradict each other or cannot be read;
  * -ENOENT: a -rm flag names what is not there; with a text. On failure the spec may be half edited

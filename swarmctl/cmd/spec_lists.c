@@ -74,8 +74,9 @@ static int remove_one(const struct list_kind *k, const struct list_ref *l, const
 {
         size_t i = find(k, l, text, strlen(text));
         void *parsed = NULL;
+        struct err ignored = {0};
 
-        if (i == SIZE_MAX && k->parse(text, &parsed, NULL) == 0 && parsed) {
+        if (i == SIZE_MAX && k->parse(text, &parsed, &ignored) == 0 && parsed) {
                 size_t n;
                 const char *key = k->key(parsed, &n);
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "proto/control.pb-c.h"
 #include "shared/base/buf.h"
@@ -25,8 +26,11 @@ typedef struct json_t json_t; /* as jansson.h has it */
  */
 
 /* Appends s with control characters and broken UTF-8 as '?'. */
-void text_put(struct buf *b, const char *s);
 void text_put_n(struct buf *b, const void *p, size_t n);
+static inline void text_put(struct buf *b, const char *s)
+{
+        text_put_n(b, s, strlen(s));
+}
 char *text_safe(const char *s); /* the same as a copy */
 /* Columns that s takes on a terminal (wide characters and combining ones are not told apart). */
 size_t text_width(const char *s);

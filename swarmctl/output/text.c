@@ -47,11 +47,6 @@ void text_put_n(struct buf *b, const void *data, size_t n)
         }
 }
 
-void text_put(struct buf *b, const char *s)
-{
-        text_put_n(b, s, strlen(s));
-}
-
 char *text_safe(const char *s)
 {
         _cleanup_buf_ struct buf b = {0};

@@ -139,7 +139,7 @@ static void each_flag_makes_its_part_of_the_spec(void **state)
 {
         (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(made); i++) {
-                Swarm__ServiceSpec *s = spec_new();
+                Swarm__ServiceSpec *s = spec_begin();
                 struct err err = {0};
 
                 assert_int_equal(apply(s, made[i].line, &err), 0);
@@ -213,7 +213,7 @@ static void what_cannot_be_is_refused(void **state)
 {
         (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
-                Swarm__ServiceSpec *s = spec_new();
+                Swarm__ServiceSpec *s = spec_begin();
                 struct err err = {0};
 
                 assert_int_equal(apply(s, refused[i].line, &err), -EINVAL);
@@ -264,7 +264,7 @@ static void an_update_edits_only_what_its_flags_say(void **state)
 {
         (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(edited); i++) {
-                Swarm__ServiceSpec *s = spec_new();
+                Swarm__ServiceSpec *s = spec_begin();
                 struct err err = {0};
 
                 assert_int_equal(apply(s, edited[i].first, &err), 0);
@@ -291,7 +291,7 @@ static void removing_what_is_not_there_is_an_error(void **state)
 
         (void)state;
         for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
-                Swarm__ServiceSpec *s = spec_new();
+                Swarm__ServiceSpec *s = spec_begin();
                 _cleanup_free_ char *start = xasprintf("%s: the service has no such ", lines[i]);
                 struct err err = {0};
 
@@ -306,7 +306,7 @@ static void fields_of_a_later_version_survive(void **state)
 {
         static const uint8_t unknown[] = {0xa0, 0x38, 0x2a};
         _cleanup_buf_ struct buf b = {0};
-        Swarm__ServiceSpec *s = spec_new();
+        Swarm__ServiceSpec *s = spec_begin();
         struct err err = {0};
 
         (void)state;
