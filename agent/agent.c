@@ -68,6 +68,7 @@ static void send_register(struct agent *a)
 
         r.description = (Swarm__NodeDescription *)a->description;
         r.last_session = (ProtobufCBinaryData){a->session.id_len, a->session.id};
+        r.number = a->session.asked;
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_REGISTER;
         m.register_ = &r;
         send_message(a, &m);

@@ -28,7 +28,7 @@ static void begin_register(struct session *s, int64_t mono_ms)
 
 void session_on_connected(struct session *s, int64_t mono_ms)
 {
-        s->unanswered = 0;
+        s->answered = s->asked;
         begin_register(s, mono_ms);
 }
 
@@ -67,7 +67,7 @@ enum session_act session_step(struct session *s, int64_t mono_ms)
         if (s->state == SESSION_CONNECTING || mono_ms < s->next_ms)
                 return SESSION_NOTHING;
         if (s->state == SESSION_REGISTERING) {
-                s->unanswered++;
+                s->asked++;
                 s->next_ms = mono_ms + SESSION_REGISTER_MS;
                 return SESSION_SEND_REGISTER;
         }
@@ -101,18 +101,13 @@ static void take_periods(struct session *s, int64_t heartbeat_ms, int64_t dead_m
 
 bool session_on_session(struct session *s, const Swarm__Session *m, int64_t mono_ms)
 {
-        bool is_same = m->session.len == s->id_len && s->id_len > 0 &&
-                       memcmp(m->session.data, s->id, s->id_len) == 0;
-
         if (m->session.len == 0 || m->session.len > SESSION_ID_MAX)
                 return false;
-        if (is_same ? s->state != SESSION_ACTIVE : s->unanswered == 0)
-                return false; /* late, or a copy of one that is over */
+        if (m->answers <= s->answered || m->answers > s->asked)
+                return false; /* late: its sets are older than what we have; or a copy */
         s->heard_ms = mono_ms;
         take_periods(s, m->heartbeat_ms, m->dead_ms);
-        if (is_same)
-                return false;
-        s->unanswered--;
+        s->answered = m->answers;
         memcpy(s->id, m->session.data, m->session.len);
         s->id_len = m->session.len;
         s->state = SESSION_ACTIVE;

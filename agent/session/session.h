@@ -34,10 +34,11 @@ struct session {
         uint8_t id[SESSION_ID_MAX]; /* of the present session, or of the last one */
         size_t id_len;
         int64_t heartbeat_ms, dead_ms;
-        int64_t heard_ms;    /* mono: when the manager was last heard, or the wait for it began */
-        int64_t next_ms;     /* mono: next heartbeat or Register, or the end of the pause */
-        int64_t pause_ms;    /* upper end of the next pause */
-        unsigned unanswered; /* Registers that no Session answered yet */
+        int64_t heard_ms;  /* mono: when the manager was last heard, or the wait for it began */
+        int64_t next_ms;   /* mono: next heartbeat or Register, or the end of the pause */
+        int64_t pause_ms;  /* upper end of the next pause */
+        uint64_t asked;    /* number of the last Register */
+        uint64_t answered; /* the newest that a Session answered, or that is given up */
         struct rng rng;
 };
 

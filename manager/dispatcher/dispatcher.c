@@ -226,7 +226,8 @@ static void on_join(struct dispatcher *d, struct now now, struct peer from, cons
 
 /* --- registering --------------------------------------------------------------------------------
  */
-static void say_session(struct dispatcher *d, struct session *s, struct list *effects)
+static void say_session(struct dispatcher *d, struct session *s, uint64_t answers,
+                        struct list *effects)
 {
         const Swarm__ClusterSettings *c = dispatcher_settings(d);
         Swarm__ManagerMessage m = SWARM__MANAGER_MESSAGE__INIT;
@@ -241,6 +242,7 @@ static void say_session(struct dispatcher *d, struct session *s, struct list *ef
         session.managers = (char **)d->config.managers;
         session.n_node_labels = s->node->labels->n_labels;
         session.node_labels = s->node->labels->labels;
+        session.answers = answers;
         session.leader_key = store_cluster(d->store)->msg->public_key;
         m.session = session.session;
         m.kind_case = SWARM__MANAGER_MESSAGE__KIND_SESSION_START;
@@ -270,7 +272,7 @@ static void on_register(struct dispatcher *d, struct now now, struct node *node,
         if (!node->description || !description_is_equal(node->description, m->description))
                 store_set_node_description(d->store, node, m->description, now.wall_ms);
         logs_on_session(d->logs, node->id);
-        say_session(d, s, effects);
+        say_session(d, s, m->number, effects);
         session_must_tell(d, s);
 }
 

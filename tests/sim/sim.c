@@ -181,8 +181,11 @@ static void hurt_agent(struct sim *sim, struct sim_agent *a)
 
 static void second(struct sim *sim, void *arg UNUSED)
 {
-        if (sim->is_healed)
+        if (sim->is_healed) {
+                if (!sim_client_settle(sim))
+                        sim_at(sim, 1000, second, NULL);
                 return;
+        }
         if (sim->manager.turn && sim_chance(sim, sim->faults.manager_crash))
                 sim_manager_crash(sim);
         for (int i = 0; i < sim->n_agents; i++)
@@ -216,8 +219,10 @@ static void heal(struct sim *sim)
         sim_trace(sim, "--- all faults stop");
         memset(&sim->faults, 0, sizeof(sim->faults));
         sim->is_healed = true;
-        for (int i = 0; i < sim->n_agents; i++)
+        for (int i = 0; i < sim->n_agents; i++) {
                 sim->agents[i].is_cut = false;
+                sim->agents[i].is_drained = i > 0 && sim_chance(sim, 150);
+        }
 }
 
 /* --- a run ---------------------------------------------------------------------------------------

@@ -14,10 +14,9 @@
 #include "shared/base/base.h"
 #include "shared/wire/wire.h"
 
-#define SIM_NODES_MAX      10
-#define SIM_SERVICES_MAX   6
-#define SIM_CONTAINERS_MAX 4096
-#define SIM_WALL_START_MS  1700000000000
+#define SIM_NODES_MAX     10
+#define SIM_SERVICES_MAX  6
+#define SIM_WALL_START_MS 1700000000000
 
 struct sim;
 typedef void sim_fn(struct sim *sim, void *arg);
@@ -54,17 +53,13 @@ struct sim_agent {
         uint8_t key[32];
         struct id node;
         bool is_joined, is_cut;
+        bool is_drained; /* in the end: the others are active then */
         int64_t tick_at;
         struct list containers; /* of the machine: they outlive the agent */
-        struct map journal;     /* struct sim_record by id */
+        struct map journal;     /* what the agent wrote, by task */
         Swarm__NodeDescription description;
         Swarm__Resources capacity;
         char hostname[16];
-};
-
-struct sim_record {
-        struct id id;
-        struct buf bytes;
 };
 
 struct sim_manager {
@@ -143,12 +138,13 @@ void sim_agent_hear(struct sim_agent *a, uint64_t connection, const uint8_t *p, 
 struct sim_agent *sim_agent_by_node(struct sim *sim, struct id node);
 struct sim_agent *sim_agent_by_connection(struct sim *sim, uint64_t connection);
 void sim_agent_done(struct sim_agent *a);
-size_t sim_agent_running(const struct sim_agent *a);
 struct sim_container *sim_agent_find(struct sim_agent *a, struct id task);
 
 /* sim_client.c */
 void sim_client_init(struct sim *sim);
 void sim_client_act(struct sim *sim);
+/* The user's last requests: what the healed world is to be. Until true: called again. */
+bool sim_client_settle(struct sim *sim);
 void sim_client_hear(struct sim *sim, const uint8_t *p, size_t n);
 
 /* sim_check.c */

@@ -8,6 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+struct sim_record {
+        struct id id;
+        struct buf bytes;
+};
+
 #define JOIN_RETRY_MS     500
 #define AGENT_DOWN_MS_MAX 8000
 
@@ -23,16 +28,6 @@ struct sim_container *sim_agent_find(struct sim_agent *a, struct id task)
                 if (id_is_equal(c->id, task))
                         return c;
         return NULL;
-}
-
-size_t sim_agent_running(const struct sim_agent *a)
-{
-        const struct sim_container *c;
-        size_t n = 0;
-
-        LIST_FOREACH (c, &a->containers, link)
-                n += c->state == SIM_RUNNING;
-        return n;
 }
 
 /* A step of a container that is to come; void when the agent died meanwhile, if it needs the agent.
@@ -64,6 +59,18 @@ static void later(struct sim_agent *a, bool needs_agent, struct id task,
         sim_at(a->sim, delay_ms, happen, s);
 }
 
+/* Tells how it is after a while, if the agent lives as long. */
+static void watch_health(struct sim_container *c)
+{
+        struct sim *sim = c->agent->sim;
+
+        if (!c->is_health_checked)
+                return;
+        bool is_ill = sim_chance(sim, sim->faults.unhealthy);
+        later(c->agent, true, c->id, is_ill ? CONTAINER_UNHEALTHY : CONTAINER_HEALTHY, 0,
+              sim_between(sim, 10, 3000));
+}
+
 static void container_started(struct sim_container *c)
 {
         struct sim_agent *a = c->agent;
@@ -79,11 +86,7 @@ static void container_started(struct sim_container *c)
         else if (sim_chance(sim, sim->faults.exits))
                 later(a, false, c->id, CONTAINER_EXITED, sim_chance(sim, 300) ? 0 : 137,
                       sim_between(sim, 10, 20000));
-        if (!c->is_health_checked)
-                return;
-        bool is_ill = sim_chance(sim, sim->faults.unhealthy);
-        later(a, true, c->id, is_ill ? CONTAINER_UNHEALTHY : CONTAINER_HEALTHY, 0,
-              sim_between(sim, 10, 3000));
+        watch_health(c);
 }
 
 /* Whether the step still makes sense in the container's present state; changes that state. */
@@ -123,9 +126,6 @@ static void happen(struct sim *sim, void *arg)
         struct sim_container *c = sim_agent_find(a, s->task);
         bool is_void = s->life && s->life != a->life;
 
-        /* A start that the dying agent had begun goes through or not; the supervisor decides. */
-        if (is_void && s->kind == CONTAINER_STARTED && c && c->state == SIM_STARTING)
-                c->state = SIM_ENDED, c->exit_code = -1;
         if (c && !is_void && apply_step(c, s)) {
                 struct container_event e = {.task = s->task,
                                             .kind = s->kind,
@@ -347,6 +347,24 @@ static void send_join(struct sim *sim, void *arg)
         free(s);
 }
 
+/* As the runtime finds it; its health is watched anew. */
+static void load_container(struct sim_agent *a, struct sim_container *c)
+{
+        struct container_event started = {.task = c->id,
+                                          .kind = CONTAINER_STARTED,
+                                          .is_health_checked = c->is_health_checked};
+        struct container_event exited = {
+                .task = c->id, .kind = CONTAINER_EXITED, .exit_code = c->exit_code};
+        bool is_running = c->state == SIM_RUNNING;
+
+        c->is_stopping = false;
+        if (!c->starts)
+                return;
+        agent_load_container(a->core, c->id, is_running, is_running ? &started : &exited);
+        if (is_running)
+                watch_health(c);
+}
+
 static void load(struct sim_agent *a)
 {
         struct sim_container *c;
@@ -356,18 +374,8 @@ static void load(struct sim_agent *a)
         MAP_FOREACH (r, i, &a->journal)
                 if (agent_load_task(a->core, r->bytes.data, r->bytes.len) < 0)
                         sim_fail(a->sim, "%s: the agent cannot read its own journal", a->hostname);
-        LIST_FOREACH (c, &a->containers, link) {
-                struct container_event e = {.task = c->id,
-                                            .kind = CONTAINER_EXITED,
-                                            .exit_code = c->exit_code,
-                                            .is_health_checked = c->is_health_checked};
-
-                c->is_stopping = false;
-                if (c->state == SIM_RUNNING)
-                        agent_load_container(a->core, c->id, true, NULL);
-                else if (c->starts)
-                        agent_load_container(a->core, c->id, false, &e);
-        }
+        LIST_FOREACH (c, &a->containers, link)
+                load_container(a, c);
 }
 
 /* What never ran is cleaned away by the runtime when it opens. */
@@ -427,6 +435,21 @@ static void start_again(struct sim *sim UNUSED, void *arg)
         free(s);
 }
 
+/* A start that the dying agent had begun goes through or not. */
+static void decide_starts(struct sim_agent *a)
+{
+        struct sim_container *c;
+
+        LIST_FOREACH (c, &a->containers, link) {
+                if (c->state != SIM_STARTING)
+                        continue;
+                if (sim_chance(a->sim, 500))
+                        container_started(c);
+                else
+                        c->state = SIM_ENDED;
+        }
+}
+
 void sim_agent_crash(struct sim_agent *a)
 {
         struct step *s = xnew(struct step);
@@ -435,6 +458,8 @@ void sim_agent_crash(struct sim_agent *a)
         a->sim->n_crashes++;
         agent_free(a->core);
         a->core = NULL;
+        a->life++;
+        decide_starts(a);
         *s = (struct step){.agent = a};
         sim_at(a->sim, sim_between(a->sim, 10, AGENT_DOWN_MS_MAX), start_again, s);
 }

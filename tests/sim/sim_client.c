@@ -240,6 +240,26 @@ void sim_client_act(struct sim *sim)
                                  (enum node_availability)sim_between(sim, 0, 2));
 }
 
+/* Every node but those that stay drained can take tasks again. */
+static bool settle_node(struct sim *sim, struct sim_agent *a)
+{
+        enum node_availability wanted = a->is_drained ? AVAILABILITY_DRAIN : AVAILABILITY_ACTIVE;
+        struct node *node = store_find_node_by_key(sim->manager.shadow, a->key);
+
+        if (!node || node->availability != wanted)
+                set_availability(sim, a->index, wanted);
+        return node && node->availability == wanted;
+}
+
+bool sim_client_settle(struct sim *sim)
+{
+        bool is_settled = true;
+
+        for (int i = 0; i < sim->n_agents; i++)
+                is_settled = settle_node(sim, &sim->agents[i]) && is_settled;
+        return is_settled;
+}
+
 void sim_client_hear(struct sim *sim, const uint8_t *p, size_t n)
 {
         _cleanup_arena_ struct wire_arena arena = {0};

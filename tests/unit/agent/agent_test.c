@@ -25,6 +25,7 @@ struct fake {
         size_t n_sent;
         struct record journal[RECORDS_MAX];
         uint64_t session, seq;
+        uint64_t registered; /* number of the last Register */
         Swarm__NodeDescription description;
 };
 
@@ -42,6 +43,12 @@ static void port_send(void *arg, const uint8_t *p, size_t n)
 {
         struct fake *f = arg;
 
+        _cleanup_arena_ struct wire_arena arena = {0};
+        Swarm__AgentMessage *m = wire_unpack(&arena, &swarm__agent_message__descriptor, p, n);
+
+        assert_non_null(m);
+        if (m->kind_case == SWARM__AGENT_MESSAGE__KIND_REGISTER)
+                f->registered = m->register_->number;
         assert_true(f->n_sent < ARRAY_SIZE(f->sent));
         buf_append(&f->sent[f->n_sent++], p, n);
 }
@@ -230,6 +237,7 @@ static void give_session(struct fake *f)
         s.node_id = wire_id(make_id(77), node);
         s.heartbeat_ms = 1000;
         s.dead_ms = 3000;
+        s.answers = f->registered;
         m.kind_case = SWARM__MANAGER_MESSAGE__KIND_SESSION_START;
         m.session_start = &s;
         deliver(f, &m);
@@ -657,6 +665,25 @@ static void garbage_and_other_sessions_are_dropped(void **state)
         expect_sent(f, "");
 }
 
+/* The answer to an earlier Register, overtaken by that to a later one: its sets are old. */
+static void late_session_is_ignored(void **state)
+{
+        struct fake *f = *state;
+
+        agent_start(f->a, f->now);
+        agent_on_connected(f->a, f->now);
+        tick(f, 1000);
+        expect_sent(f, "register; register");
+        give_session(f);
+        give_set(f, &(struct set){.is_complete = true, .tasks = {{1, TASK_RUNNING}}});
+        expect(f, "prepare 1");
+        f->registered = 1;
+        give_session(f);
+        give_set(f, &(struct set){.is_complete = true});
+        happen(f, 1, CONTAINER_PREPARED);
+        expect(f, "start 1");
+}
+
 static void complete_set_that_never_comes_is_asked_for(void **state)
 {
         struct fake *f = *state;
@@ -895,6 +922,7 @@ int main(void)
                 T(copy_of_a_set_is_ignored),
                 T(unknown_spec_asks_for_everything),
                 T(garbage_and_other_sessions_are_dropped),
+                T(late_session_is_ignored),
                 T(complete_set_that_never_comes_is_asked_for),
                 T(reports_are_sent_again_until_acknowledged),
                 T(heartbeats_and_silence),
