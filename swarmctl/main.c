@@ -5,8 +5,8 @@
 
 int main(int argc, char **argv)
 {
-        static const struct command *const tables[] = {cmd_service, cmd_task, cmd_node, cmd_image,
-                                                       NULL};
+        static const struct command *const tables[] = {cmd_service, cmd_task,   cmd_node, cmd_image,
+                                                       cmd_swarm,   cmd_system, NULL};
 
         return cmd_main(tables, argc, argv);
 }
