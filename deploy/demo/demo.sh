@@ -75,7 +75,7 @@ say "A service of three replicas, each with an HTTP health check"
 t=$(ms_now)
 show service create --name web --replicas 3 --network none --restart-delay 0s \
         --health-http 8080/index.html --health-interval 1s --health-start-interval 100ms \
-        --health-start-period 5s --update-monitor 1s --stop-grace-period 1s web:1 || fail "service create"
+        --health-start-period 5s --update-monitor 1s --stop-grace-period 1s web:1 /bin/main || fail "service create"
 echo "    ($(($(ms_now) - t)) ms, of which the last second only watched that they stay up)"
 show service ps web
 

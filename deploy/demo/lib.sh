@@ -122,8 +122,8 @@ service_running() {
                 grep -c '^Running')" = "$2" ]
 }
 
-# image_make NAME:TAG CONTENT [SCRIPT]: busybox with an index page, imported. Its command is the script;
-# without one it serves the page on port 8080.
+# image_make NAME:TAG CONTENT [SCRIPT]: busybox with an index page, imported. /bin/main in it is the
+# script; without one it serves the page on port 8080.
 image_make() {
         local root=$CLUSTER/rootfs
         rm -rf "$root"
@@ -138,7 +138,7 @@ image_make() {
         echo "$2" >"$root/www/index.html"
         printf '#!/bin/sh\n%s\n' "${3:-echo serving: $2; exec httpd -f -p 8080 -h /www}" >"$root/bin/main"
         chmod 755 "$root/bin/main"
-        tar -C "$root" -cf "$CLUSTER/rootfs.tar" . && ctl image import --change 'CMD ["/bin/main"]' "$1" "$CLUSTER/rootfs.tar"
+        tar -C "$root" -cf "$CLUSTER/rootfs.tar" . && ctl image import "$1" "$CLUSTER/rootfs.tar"
 }
 
 # First pid of the containers of an agent that are known to its runtime, one a line.

@@ -289,6 +289,20 @@ int client_stream_next(struct client_stream *s, int64_t timeout_ms, Swarm__Respo
         return 1;
 }
 
+int client_stream_acknowledge(struct client_stream *s, uint32_t count)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__LogAcknowledge m = SWARM__LOG_ACKNOWLEDGE__INIT;
+
+        if (s->is_complete)
+                return 0;
+        m.count = count;
+        q.number = s->number;
+        q.kind_case = SWARM__REQUEST__KIND_LOG_ACKNOWLEDGE;
+        q.log_acknowledge = &m;
+        return send_request(s->client, &q, NULL);
+}
+
 void client_stream_close(struct client_stream *s)
 {
         Swarm__Request q = SWARM__REQUEST__INIT;

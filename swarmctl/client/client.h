@@ -56,4 +56,7 @@ int client_stream_open(struct client *c, Swarm__Request *request, struct client_
  * last response with content is given as 1, then 0. */
 int client_stream_next(struct client_stream *s, int64_t timeout_ms, Swarm__Response **ret,
                        struct err *err);
+/* Logs: count more chunks have been handled. With 0 it says only that the client is alive, for when
+ * it cannot wait in client_stream_next. */
+int client_stream_acknowledge(struct client_stream *s, uint32_t count);
 void client_stream_close(struct client_stream *s); /* cancels it; NULL is fine */

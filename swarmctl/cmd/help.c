@@ -57,7 +57,7 @@ void help_print_command(const struct command *c)
         const bool has_flags = c->flags.sets[0] && c->flags.sets[0]->name;
 
         printf("Usage: swarmctl %s%s%s%s\n\n%s\n", name, has_flags ? " [OPTIONS]" : "",
-               *c->usage ? " " : "", c->usage, c->summary);
+               str_is_empty(c->usage) ? "" : " ", c->usage ? c->usage : "", c->summary);
         if (c->alias)
                 printf("\nAlias: swarmctl %s %s\n", c->noun, c->alias);
         if (has_flags)

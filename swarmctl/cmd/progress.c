@@ -294,7 +294,7 @@ static void put_lines(struct progress *p, const Swarm__Progress *m, int64_t now_
         put_failure(p, m, out);
         for (size_t i = 0; i < n; i++)
                 put_task(p, tasks[i], out);
-        if (n == 0)
+        if (n == 0 && m->desired > 0)
                 put_counts(p, m, now_ms, out);
 }
 

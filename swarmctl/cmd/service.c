@@ -10,6 +10,7 @@
 #include "shared/base/time.h"
 #include "shared/wire/wire.h"
 #include "swarmctl/cmd/cmd.h"
+#include "swarmctl/cmd/logs.h"
 #include "swarmctl/cmd/service_show.h"
 #include "swarmctl/cmd/spec_internal.h"
 #include "swarmctl/cmd/tasks.h"
@@ -325,6 +326,14 @@ const struct command cmd_service[] = {
          .args_max = -1,
          .flags = {{service_inspect_flags}},
          .run = run_service_inspect},
+        {.noun = "service",
+         .verb = "logs",
+         .usage = "SERVICE|TASK",
+         .summary = "Show the logs of a service or task",
+         .args_min = 1,
+         .args_max = 1,
+         .flags = {{logs_flags}},
+         .run = run_service_logs},
         {.noun = "service",
          .verb = "ls",
          .alias = "list",

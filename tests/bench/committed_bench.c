@@ -31,7 +31,7 @@ struct fake_agent {
         struct net_keys keys;
         Swarm__NodeDescription description;
         Swarm__Resources capacity;
-        char hostname[16];
+        char hostname[32];
         bool is_joined;
 };
 

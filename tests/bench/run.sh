@@ -31,18 +31,18 @@ bench_cluster() {
         cluster_up 3 || return 1
         image_make web:1 bench >/dev/null || return 1
         for i in 1 2 3; do # the image gets to every node
-                ctl service create --detach --quiet --name warm --mode global --network none web:1 >/dev/null
+                ctl service create --detach --quiet --name warm --mode global --network none web:1 /bin/main >/dev/null
                 all_running warm 3
                 ctl service rm warm >/dev/null
         done
         for i in $(seq 15); do
                 t=$(us_now)
-                ctl service create --detach --quiet --name "one$i" --network none web:1 >/dev/null
+                ctl service create --detach --quiet --name "one$i" --network none web:1 /bin/main >/dev/null
                 all_running "one$i" 1
                 echo $((($(us_now) - t) / 1000))
                 ctl service rm "one$i" >/dev/null
         done | median | { read -r v; figure "service create of 1 replica to RUNNING, median of 15" "$v" ms 50; }
-        ctl service create --detach --quiet --name web --restart-delay 0s --stop-grace-period 1s --network none web:1 >/dev/null
+        ctl service create --detach --quiet --name web --restart-delay 0s --stop-grace-period 1s --network none web:1 /bin/main >/dev/null
         all_running web 1
         t=$(us_now)
         ctl service scale --detach web=30 >/dev/null

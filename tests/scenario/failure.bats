@@ -5,7 +5,7 @@ load lib
 setup_file() {
         cluster_for_file 3
         image_make web:1 one
-        ctl service create --quiet --name web --replicas 6 --network none --restart-delay 0s --stop-grace-period 1s web:1
+        ctl service create --quiet --name web --replicas 6 --network none --restart-delay 0s --stop-grace-period 1s web:1 /bin/main
 }
 
 all_pids() { for n in n1 n2 n3; do container_pids $n; done | sort; }
@@ -66,7 +66,7 @@ all_pids() { for n in n1 n2 n3; do container_pids $n; done | sort; }
                 acked=
                 for k in 1 2 3 4 5 6 7 8; do
                         (sleep "0.0$((i * k % 9))"; [ $k = 5 ] && daemon_kill_only m1) &
-                        if ctl service create --detach --quiet --name "s$i-$k" --replicas 0 --network none web:1 >/dev/null 2>&1; then
+                        if ctl service create --detach --quiet --name "s$i-$k" --replicas 0 --network none web:1 /bin/main >/dev/null 2>&1; then
                                 acked="$acked s$i-$k"
                         fi
                         wait

@@ -9,7 +9,7 @@ setup_file() {
 }
 
 @test "a service of three replicas runs on three nodes" {
-        ctl service create --quiet --name web --replicas 3 --network none web:1
+        ctl service create --quiet --name web --replicas 3 --network none web:1 /bin/main
         service_running web 3
         [ "$(ctl service ps web --format '{{.Node}}' | sort -u | wc -l)" = 3 ]
         [ "$(ctl service ls --format '{{.Name}} {{.Mode}} {{.Replicas}} {{.Image}}')" = "web replicated 3/3 web:1" ]
@@ -37,7 +37,7 @@ setup_file() {
 }
 
 @test "a global service has one task a node" {
-        ctl service create --quiet --name all --mode global --network none web:1
+        ctl service create --quiet --name all --mode global --network none web:1 /bin/main
         [ "$(ctl service ps all --filter desired-state=running --format '{{.Node}}' | sort | tr '\n' ' ')" = "n1 n2 n3 " ]
         ctl service rm all
 }
@@ -89,9 +89,9 @@ setup_file() {
 
 @test "constraints and reservations decide where tasks go, and say why they wait" {
         ctl node update --label-add disk=ssd n2
-        ctl service create --quiet --name pinned --replicas 2 --network none --constraint node.labels.disk==ssd web:1
+        ctl service create --quiet --name pinned --replicas 2 --network none --constraint node.labels.disk==ssd web:1 /bin/main
         [ "$(ctl service ps pinned --format '{{.Node}}' | sort -u)" = n2 ]
-        ctl service create --detach --quiet --name big --network none --reserve-memory 1T web:1
+        ctl service create --detach --quiet --name big --network none --reserve-memory 1T web:1 /bin/main
         wait_for 5 "the reason" ctl_error_is big "no suitable node (insufficient resources on 3 nodes)"
         ctl service rm pinned big
 }

@@ -16,7 +16,7 @@ update_state() { ctl service inspect web --format '{{.UpdateStatus.State}}'; }
 
 @test "an update replaces all replicas" {
         ctl service create --quiet --name web --replicas 4 --network none --restart-delay 0s --stop-grace-period 1s \
-                --update-monitor 500ms --rollback-monitor 500ms web:1
+                --update-monitor 500ms --rollback-monitor 500ms web:1 /bin/main
         ctl service update --quiet --image web:2 --update-parallelism 2 web
         all_are "4 web:2"
         [ "$(update_state)" = completed ]
