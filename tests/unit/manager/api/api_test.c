@@ -1,0 +1,451 @@
+/* Requests, driven through the turn: services and their versions, lists and names, nodes, images,
+ * the cluster. */
+#include "tests/lib/unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shared/base/base.h"
+#include "tests/lib/turn_rig.h"
+
+#define ASK(r, field, kind, m)                                  \
+        ({                                                      \
+                Swarm__Request ask_q_ = SWARM__REQUEST__INIT;   \
+                ask_q_.kind_case = SWARM__REQUEST__KIND_##kind; \
+                ask_q_.field = (m);                             \
+                core_ask((r), &ask_q_);                         \
+        })
+
+static void open_with_node(struct core *r, struct core_node *n)
+{
+        core_open(r);
+        core_add_image(r);
+        core_add_node(r, "w1", n);
+}
+
+static struct service *service(struct core *r, const char *name)
+{
+        struct service *s = store_find_service_by_name(r->store, name);
+
+        assert_non_null(s);
+        return s;
+}
+
+/* Updates with the present spec and another argument. */
+static const Swarm__Response *update(struct core *r, const char *name, const char *arg,
+                                     uint64_t version)
+{
+        Swarm__ServiceUpdate u = SWARM__SERVICE_UPDATE__INIT;
+        Swarm__ServiceSpec spec = *service(r, name)->spec->msg;
+        Swarm__TaskSpec task = *spec.task;
+        Swarm__ContainerSpec container = *task.container;
+        char *args[] = {(char *)arg};
+
+        container.n_args = arg ? 1 : 0;
+        container.args = args;
+        task.container = &container;
+        spec.task = &task;
+        u.ref = (char *)name;
+        u.version = version;
+        u.spec = &spec;
+        return ASK(r, service_update, SERVICE_UPDATE, &u);
+}
+
+static const Swarm__Response *roll_back(struct core *r, const char *name)
+{
+        Swarm__ServiceUpdate u = SWARM__SERVICE_UPDATE__INIT;
+
+        u.ref = (char *)name;
+        u.rollback = true;
+        return ASK(r, service_update, SERVICE_UPDATE, &u);
+}
+
+static void test_update_and_rollback(void **state UNUSED)
+{
+        struct core r;
+        struct core_node n;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 1);
+        const Swarm__Response *m = roll_back(&r, "web");
+        assert_int_equal(m->code, EINVAL);
+        assert_string_equal(m->error, "service web does not have a previous spec");
+
+        /* the same again is no change */
+        uint64_t version = service(&r, "web")->version;
+        assert_int_equal(update(&r, "web", NULL, version)->code, 0);
+        assert_int_equal(service(&r, "web")->spec->version, 1);
+
+        assert_int_equal(update(&r, "web", "one", service(&r, "web")->version)->code, 0);
+        assert_int_equal(service(&r, "web")->spec->version, 2);
+        assert_int_equal(service(&r, "web")->previous_spec->version, 1);
+        m = update(&r, "web", "two", version);
+        assert_int_equal(m->code, ESTALE);
+        assert_string_equal(m->error, "service web: update out of sequence");
+
+        assert_int_equal(roll_back(&r, "web")->code, 0);
+        struct service *s = service(&r, "web");
+        assert_int_equal(s->spec->version, 1);
+        assert_int_equal(s->previous_spec->version, 2);
+        assert_string_equal(s->update.message, "manually requested rollback");
+        assert_int_equal(roll_back(&r, "web")->code, 0);
+        assert_int_equal(service(&r, "web")->spec->version, 2);
+        core_close(&r);
+}
+
+static void test_update_refused(void **state UNUSED)
+{
+        Swarm__ServiceUpdate u = SWARM__SERVICE_UPDATE__INIT;
+        struct core r;
+        struct core_node n;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 1);
+        Swarm__ServiceSpec spec = *service(&r, "web")->spec->msg;
+        u.ref = (char *)"web";
+        u.spec = &spec;
+        spec.name = (char *)"other";
+        const Swarm__Response *m = ASK(&r, service_update, SERVICE_UPDATE, &u);
+        assert_string_equal(m->error, "service web: renaming is not supported");
+        spec.name = (char *)"web";
+        spec.mode = MODE_GLOBAL;
+        spec.replicas = 0;
+        m = ASK(&r, service_update, SERVICE_UPDATE, &u);
+        assert_string_equal(m->error, "service web: the mode cannot be changed");
+        u.spec = NULL;
+        m = ASK(&r, service_update, SERVICE_UPDATE, &u);
+        assert_string_equal(m->error, "service web: update without a spec");
+        u.ref = (char *)"none";
+        m = ASK(&r, service_update, SERVICE_UPDATE, &u);
+        assert_int_equal(m->code, ENOENT);
+        assert_string_equal(m->error, "no such service: none");
+        assert_int_equal(service(&r, "web")->spec->version, 1);
+        core_close(&r);
+}
+
+static void test_scale(void **state UNUSED)
+{
+        Swarm__ScaleRequest scale = SWARM__SCALE_REQUEST__INIT;
+        Swarm__ScaleRequest__Item a = SWARM__SCALE_REQUEST__ITEM__INIT, b = a;
+        Swarm__ScaleRequest__Item *items[] = {&a, &b};
+        struct core r;
+        struct core_node n;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "a", 1);
+        core_add_service(&r, "b", 1);
+        a.ref = (char *)"a";
+        b.ref = (char *)"none";
+        a.replicas = b.replicas = 5;
+        scale.items = items;
+        scale.n_items = 2;
+        const Swarm__Response *m = ASK(&r, service_scale, SERVICE_SCALE, &scale);
+        assert_int_equal(m->code, ENOENT);
+        assert_int_equal(service(&r, "a")->spec->msg->replicas, 1); /* all or none */
+        b.ref = (char *)"b";
+        assert_int_equal(ASK(&r, service_scale, SERVICE_SCALE, &scale)->code, 0);
+        assert_int_equal(service(&r, "b")->spec->msg->replicas, 5);
+        assert_int_equal(store_tasks(r.store)->len, 10);
+        a.replicas = CLUSTER_TASKS_MAX;
+        m = ASK(&r, service_scale, SERVICE_SCALE, &scale);
+        assert_string_equal(m->error,
+                            "service a: replicas: the cluster would have more than 1000000 tasks");
+        core_close(&r);
+}
+
+static void test_remove(void **state UNUSED)
+{
+        Swarm__RefList refs = SWARM__REF_LIST__INIT;
+        Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
+        char *names[] = {(char *)"web"};
+        struct core r;
+        struct core_node n;
+
+        open_with_node(&r, &n);
+        struct id first = core_add_service(&r, "web", 2);
+        Swarm__ServiceSpec again = *service(&r, "web")->spec->msg;
+        const Swarm__Response *m = ASK(&r, service_create, SERVICE_CREATE, &again);
+        assert_int_equal(m->code, EEXIST);
+        assert_string_equal(m->error, "service web: name is in use");
+
+        refs.n_refs = 1;
+        refs.refs = names;
+        assert_int_equal(ASK(&r, service_remove, SERVICE_REMOVE, &refs)->code, 0);
+        assert_int_equal(ASK(&r, service_list, SERVICE_LIST, &list)->services->n_services, 0);
+        assert_int_equal(ASK(&r, task_list, TASK_LIST, &list)->tasks->n_tasks, 0);
+        m = ASK(&r, service_remove, SERVICE_REMOVE, &refs);
+        assert_string_equal(m->error, "no such service: web");
+        /* its tasks are still there, and its name is free */
+        assert_true(store_find_service(r.store, first)->is_removing);
+        assert_false(id_is_equal(core_add_service(&r, "web", 1), first));
+        core_close(&r);
+}
+
+/* --- names and lists ----------------------------------------------------------------------------
+ */
+static void test_prefixes(void **state UNUSED)
+{
+        Swarm__RefList refs = SWARM__REF_LIST__INIT;
+        char ref[ID_TEXT_MAX], *names[] = {ref};
+        struct core r;
+        struct core_node n;
+
+        open_with_node(&r, &n);
+        for (int i = 0; i < 40; i++) {
+                snprintf(ref, sizeof(ref), "s%d", i);
+                core_add_service(&r, ref, 0);
+        }
+        refs.n_refs = 1;
+        refs.refs = names;
+        snprintf(ref, sizeof(ref), "%.12s", ID_S(service(&r, "s7")->id));
+        const Swarm__Response *m = ASK(&r, service_get, SERVICE_GET, &refs);
+        assert_int_equal(m->services->n_services, 1);
+        assert_string_equal(m->services->services[0]->spec->name, "s7");
+        snprintf(ref, sizeof(ref), "%s", ID_S(service(&r, "s7")->id));
+        assert_int_equal(ASK(&r, service_get, SERVICE_GET, &refs)->code, 0);
+        /* forty ids have at most 16 first characters: some have the same */
+        size_t ambiguous = 0;
+        for (int c = 0; c < 16; c++) {
+                char text[80];
+
+                snprintf(ref, sizeof(ref), "%x", c);
+                m = ASK(&r, service_get, SERVICE_GET, &refs);
+                if (m->code != EINVAL)
+                        continue;
+                snprintf(text, sizeof(text), "service %s: several ids begin so", ref);
+                assert_string_equal(m->error, text);
+                ambiguous++;
+        }
+        assert_true(ambiguous > 0);
+        static const char *const missing[] = {"", "ZZZ", "zzzzzzzzzzzzzzzzzzzzzzzzz", "s", "../x"};
+        for (size_t i = 0; i < ARRAY_SIZE(missing); i++) {
+                snprintf(ref, sizeof(ref), "%s", missing[i]);
+                assert_int_equal(ASK(&r, service_get, SERVICE_GET, &refs)->code, ENOENT);
+        }
+        core_close(&r);
+}
+
+static size_t count_tasks(struct core *r, const char *key, const char *value)
+{
+        Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
+        Swarm__Filter f = SWARM__FILTER__INIT, *filters[] = {&f};
+
+        f.key = (char *)key;
+        f.value = (char *)value;
+        list.filters = filters;
+        list.n_filters = 1;
+        const Swarm__Response *m = ASK(r, task_list, TASK_LIST, &list);
+        assert_int_equal(m->code, 0);
+        return m->tasks->n_tasks;
+}
+
+static void test_filters(void **state UNUSED)
+{
+        Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
+        Swarm__Filter f[3] = {SWARM__FILTER__INIT, SWARM__FILTER__INIT, SWARM__FILTER__INIT};
+        Swarm__Filter *filters[] = {&f[0], &f[1], &f[2]};
+        struct core r;
+        struct core_node n;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 3);
+        core_add_service(&r, "webby", 1);
+        core_add_service(&r, "db", 1);
+        assert_int_equal(count_tasks(&r, "service", "web"), 3);
+        assert_int_equal(count_tasks(&r, "name", "web.1"), 1);
+        assert_int_equal(count_tasks(&r, "name", "web"), 4);
+        assert_int_equal(count_tasks(&r, "node", "w1"), 5);
+        assert_int_equal(count_tasks(&r, "node", "w2"), 0);
+        assert_int_equal(count_tasks(&r, "desired-state", "running"), 5);
+        assert_int_equal(count_tasks(&r, "desired-state", "shutdown"), 0);
+
+        /* several of one key: any; several keys: all */
+        f[0].key = f[1].key = (char *)"name";
+        f[0].value = (char *)"db";
+        f[1].value = (char *)"webb";
+        f[2].key = (char *)"mode";
+        f[2].value = (char *)"replicated";
+        list.filters = filters;
+        list.n_filters = 3;
+        assert_int_equal(ASK(&r, service_list, SERVICE_LIST, &list)->services->n_services, 2);
+        f[2].value = (char *)"global";
+        assert_int_equal(ASK(&r, service_list, SERVICE_LIST, &list)->services->n_services, 0);
+        f[2].key = (char *)"colour";
+        const Swarm__Response *m = ASK(&r, service_list, SERVICE_LIST, &list);
+        assert_string_equal(m->error, "invalid filter 'colour'");
+        core_close(&r);
+}
+
+static void test_tasks(void **state UNUSED)
+{
+        Swarm__RefList refs = SWARM__REF_LIST__INIT;
+        char *names[] = {(char *)"web.2"};
+        struct core r;
+        struct core_node n;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 2);
+        refs.n_refs = 1;
+        refs.refs = names;
+        const Swarm__Response *m = ASK(&r, task_get, TASK_GET, &refs);
+        assert_int_equal(m->code, 0);
+        const Swarm__Task *t = m->tasks->tasks[0];
+        assert_int_equal(t->slot, 2);
+        assert_string_equal(t->service_name, "web");
+        assert_string_equal(t->node_hostname, "w1");
+        assert_string_equal(t->image, "busybox");
+        assert_non_null(t->spec);
+        names[0] = (char *)"web.3";
+        m = ASK(&r, task_get, TASK_GET, &refs);
+        assert_string_equal(m->error, "no such task: web.3");
+        core_close(&r);
+}
+
+static void test_list_in_parts(void **state UNUSED)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
+        const Swarm__Response *m;
+        size_t tasks = 0, parts = 0;
+        struct core r;
+        struct core_node n;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 40000);
+        core_drop_effects(&r);
+        q.kind_case = SWARM__REQUEST__KIND_TASK_LIST;
+        q.task_list = &list;
+        core_send(&r, 1, &q);
+        do {
+                m = core_take_response(&r, 1);
+                assert_non_null(m);
+                assert_int_equal(m->number, q.number);
+                tasks += m->tasks->n_tasks;
+                parts++;
+        } while (m->more);
+        assert_int_equal(tasks, 40000);
+        assert_true(parts > 1);
+        assert_null(core_take_response(&r, 1));
+        core_close(&r);
+}
+
+/* --- nodes, cluster, images ---------------------------------------------------------------------
+ */
+static void test_node_update(void **state UNUSED)
+{
+        Swarm__NodeUpdate u = SWARM__NODE_UPDATE__INIT;
+        Swarm__Number number = SWARM__NUMBER__INIT;
+        Swarm__KeyValue label = SWARM__KEY_VALUE__INIT, *labels[] = {&label};
+        char *gone[] = {(char *)"zone"};
+        struct core r;
+        struct core_node n;
+
+        open_with_node(&r, &n);
+        struct node *node = store_find_node(r.store, n.id);
+        u.ref = (char *)"w1";
+        label.key = (char *)"zone";
+        label.value = (char *)"a";
+        u.label_add = labels;
+        u.n_label_add = 1;
+        u.availability = &number;
+        number.value = AVAILABILITY_DRAIN;
+        assert_int_equal(ASK(&r, node_update, NODE_UPDATE, &u)->code, 0);
+        assert_int_equal(node->availability, AVAILABILITY_DRAIN);
+        assert_string_equal(node->labels->labels[0]->value, "a");
+        number.value = 3;
+        const Swarm__Response *m = ASK(&r, node_update, NODE_UPDATE, &u);
+        assert_string_equal(m->error, "node w1: unknown availability");
+        u.availability = NULL;
+        u.n_label_add = 0;
+        u.label_rm = gone;
+        u.n_label_rm = 1;
+        assert_int_equal(ASK(&r, node_update, NODE_UPDATE, &u)->code, 0);
+        assert_int_equal(node->labels->n_labels, 0);
+        m = ASK(&r, node_update, NODE_UPDATE, &u);
+        assert_string_equal(m->error, "node w1: label zone is not there");
+        u.n_label_rm = 0;
+        u.role = &number;
+        number.value = ROLE_MANAGER;
+        m = ASK(&r, node_update, NODE_UPDATE, &u);
+        assert_string_equal(m->error,
+                            "node w1: its role cannot be changed: this cluster has one manager");
+        core_close(&r);
+}
+
+static void test_cluster(void **state UNUSED)
+{
+        Swarm__ClusterUpdate u = SWARM__CLUSTER_UPDATE__INIT;
+        Swarm__Number number = SWARM__NUMBER__INIT;
+        Swarm__Empty empty = SWARM__EMPTY__INIT;
+        struct core r;
+
+        core_open(&r);
+        u.down_ms = &number;
+        number.value = 1500;
+        const Swarm__Response *m = ASK(&r, cluster_update, CLUSTER_UPDATE, &u);
+        assert_string_equal(m->error, "cluster: must be: heartbeat < suspect-after < down-after");
+        number.value = 9000;
+        assert_int_equal(ASK(&r, cluster_update, CLUSTER_UPDATE, &u)->code, 0);
+        m = ASK(&r, cluster_get, CLUSTER_GET, &empty);
+        assert_int_equal(m->cluster->settings->down_ms, 9000);
+        assert_string_equal(m->cluster->worker_secret, "");
+        assert_string_equal(m->cluster->manager_secret, "");
+        assert_int_equal(m->cluster->secret_key.len, 0);
+        core_close(&r);
+}
+
+static void test_images(void **state UNUSED)
+{
+        Swarm__ImageRemove remove = SWARM__IMAGE_REMOVE__INIT;
+        Swarm__Empty empty = SWARM__EMPTY__INIT;
+        struct core r;
+        struct core_node n;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 1);
+        remove.ref = (char *)"busybox";
+        const Swarm__Response *m = ASK(&r, image_remove, IMAGE_REMOVE, &remove);
+        assert_int_equal(m->code, EBUSY);
+        assert_string_equal(m->error, "image busybox: is in use by service web");
+        assert_false(core_take_effect(&r, EFFECT_BLOB_RELEASE, NULL));
+        remove.force = true;
+        assert_int_equal(ASK(&r, image_remove, IMAGE_REMOVE, &remove)->code, 0);
+        assert_true(core_take_effect(&r, EFFECT_BLOB_RELEASE, NULL));
+        assert_int_equal(ASK(&r, image_list, IMAGE_LIST, &empty)->images->n_images, 0);
+        m = ASK(&r, image_remove, IMAGE_REMOVE, &remove);
+        assert_string_equal(m->error, "no such image: busybox");
+        core_close(&r);
+}
+
+static void test_unknown_kind(void **state UNUSED)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        struct core r;
+
+        core_open(&r);
+        const Swarm__Response *m = core_ask(&r, &q);
+        assert_int_equal(m->code, EINVAL);
+        assert_string_equal(m->error, "a request of a kind that this manager does not know");
+        core_close(&r);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_update_and_rollback),
+                cmocka_unit_test(test_update_refused),
+                cmocka_unit_test(test_scale),
+                cmocka_unit_test(test_remove),
+                cmocka_unit_test(test_prefixes),
+                cmocka_unit_test(test_filters),
+                cmocka_unit_test(test_tasks),
+                cmocka_unit_test(test_list_in_parts),
+                cmocka_unit_test(test_node_update),
+                cmocka_unit_test(test_cluster),
+                cmocka_unit_test(test_images),
+                cmocka_unit_test(test_unknown_kind),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,452 @@
+/* Streams, driven through the turn: progress, events, logs with their credits, and their end. */
+#include "tests/lib/unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shared/base/base.h"
+#include "tests/lib/turn_rig.h"
+
+#define CLIENT 4
+
+static void open_with_node(struct core *r, struct core_node *n)
+{
+        core_open(r);
+        core_add_image(r);
+        core_add_node(r, "w1", n);
+}
+
+static const Swarm__Response *take(struct core *r)
+{
+        return core_take_response(r, CLIENT);
+}
+
+static struct task *only_task(struct core *r)
+{
+        size_t i = 0;
+
+        assert_int_equal(store_tasks(r->store)->len, 1);
+        return map_next(store_tasks(r->store), &i);
+}
+
+static uint64_t send_kind(struct core *r, Swarm__Request__KindCase kind, void *m, uint64_t number)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+
+        q.number = number;
+        q.kind_case = kind;
+        q.info = m; /* any member of the union */
+        core_send(r, CLIENT, &q);
+        return q.number;
+}
+
+static uint64_t watch(struct core *r, const char *name)
+{
+        Swarm__WatchService w = SWARM__WATCH_SERVICE__INIT;
+
+        w.ref = (char *)name;
+        return send_kind(r, SWARM__REQUEST__KIND_SERVICE_WATCH, &w, 0);
+}
+
+static void test_watch(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 1);
+        struct id id = only_task(&r)->id;
+        uint64_t number = watch(&r, "web");
+        const Swarm__Response *m = take(&r);
+        assert_non_null(m);
+        assert_true(m->more && m->number == number);
+        assert_int_equal(m->progress->desired, 1);
+        assert_int_equal(m->progress->running, 0);
+        assert_int_equal(m->progress->n_tasks, 1);
+        assert_int_equal(m->progress->by_state[TASK_ASSIGNED / 64], 1);
+
+        /* nothing of the service: nothing told; two changes in a turn: told once */
+        core_advance(&r, 100);
+        assert_null(take(&r));
+        core_status(&r, &n, 1, 1, id, TASK_PREPARING, "preparing");
+        core_status(&r, &n, 2, 1, id, TASK_RUNNING, "started");
+        core_run(&r);
+        m = take(&r);
+        assert_int_equal(m->progress->running, 1);
+        assert_int_equal(m->progress->by_state[TASK_RUNNING / 64], 1);
+        assert_int_equal(m->progress->by_state[TASK_ASSIGNED / 64], 0);
+        assert_null(take(&r));
+
+        core_status(&r, &n, 3, 3, id, TASK_FAILED, "exit 1");
+        core_run(&r);
+        m = take(&r);
+        assert_int_equal(m->progress->failed_total, 1);
+        assert_string_equal(m->progress->last_error, "exit 1");
+        core_close(&r);
+}
+
+static void test_watch_of_many(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+        uint64_t placed = 0;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 120000);
+        watch(&r, "web");
+        for (int i = 0; i < 20 && r.due <= r.now.mono_ms; i++)
+                core_run(&r);
+        for (const Swarm__Response *m; (m = take(&r));) {
+                placed = m->progress->by_state[TASK_ASSIGNED / 64];
+                assert_int_equal(m->progress->n_tasks, 0);
+                assert_int_equal(m->progress->desired, 120000);
+        }
+        assert_int_equal(placed, 120000);
+        core_close(&r);
+}
+
+static void test_watch_pending(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_service(&r, "web", 1);
+        watch(&r, "web");
+        const Swarm__Response *m = take(&r);
+        assert_true(strlen(m->progress->pending_reason) > 0);
+        core_add_node(&r, "w1", &n);
+        for (const Swarm__Response *next; (next = take(&r));)
+                m = next;
+        assert_int_equal(m->progress->by_state[TASK_ASSIGNED / 64], 1);
+        assert_string_equal(m->progress->pending_reason, "");
+        core_close(&r);
+}
+
+static void test_watch_ends(void **state UNUSED)
+{
+        Swarm__RefList refs = SWARM__REF_LIST__INIT;
+        Swarm__Empty empty = SWARM__EMPTY__INIT;
+        char *names[] = {(char *)"web"};
+        struct core_node n;
+        struct core r;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 1);
+        watch(&r, "nope");
+        assert_string_equal(take(&r)->error, "no such service: nope");
+
+        /* cancelled: no more, not even an answer */
+        uint64_t number = watch(&r, "web");
+        assert_non_null(take(&r));
+        send_kind(&r, SWARM__REQUEST__KIND_CANCEL, &empty, number);
+        core_status(&r, &n, 1, 1, only_task(&r)->id, TASK_RUNNING, "started");
+        core_run(&r);
+        assert_null(take(&r));
+
+        /* the client is silent: its stream ends; one that keeps alive stays */
+        watch(&r, "web");
+        assert_non_null(take(&r));
+        core_advance(&r, STREAM_SILENCE_MS - 1);
+        send_kind(&r, SWARM__REQUEST__KIND_KEEP_ALIVE, &empty, 0);
+        core_advance(&r, STREAM_SILENCE_MS - 1);
+        for (const Swarm__Response *m; (m = take(&r));)
+                assert_int_equal(m->code, 0);
+        core_advance(&r, 1);
+        const Swarm__Response *m = NULL;
+        for (const Swarm__Response *next; (next = take(&r));)
+                m = next;
+        assert_non_null(m);
+        assert_int_equal(m->code, ETIMEDOUT);
+        assert_false(m->more);
+
+        watch(&r, "web");
+        refs.n_refs = 1;
+        refs.refs = names;
+        send_kind(&r, SWARM__REQUEST__KIND_SERVICE_REMOVE, &refs, 0);
+        for (const Swarm__Response *next; (next = take(&r));)
+                if (next->code)
+                        m = next;
+        assert_int_equal(m->code, ENOENT);
+        assert_string_equal(m->error, "the service was removed");
+        core_close(&r);
+}
+
+/* --- events -------------------------------------------------------------------------------------
+ */
+static void test_events(void **state UNUSED)
+{
+        Swarm__EventsRequest e = SWARM__EVENTS_REQUEST__INIT;
+        Swarm__Filter f = SWARM__FILTER__INIT, *filters[] = {&f};
+        struct core_node n;
+        struct core r;
+        const Swarm__Response *m;
+
+        open_with_node(&r, &n);
+        int64_t start_ms = r.now.wall_ms;
+        core_advance(&r, 1000);
+        f.key = (char *)"type";
+        f.value = (char *)"service";
+        e.filters = filters;
+        e.n_filters = 1;
+        uint64_t number = send_kind(&r, SWARM__REQUEST__KIND_EVENTS, &e, 0);
+        core_add_service(&r, "web", 1);
+        m = take(&r);
+        assert_non_null(m);
+        assert_int_equal(m->number, number);
+        assert_string_equal(m->event->type, "service");
+        assert_string_equal(m->event->action, "create");
+        assert_string_equal(m->event->name, "web");
+        assert_null(take(&r));
+
+        /* the past, up to now, and then it ends by itself */
+        e.since_ms = start_ms;
+        e.until_ms = r.now.wall_ms;
+        f.value = (char *)"node";
+        send_kind(&r, SWARM__REQUEST__KIND_EVENTS, &e, 0);
+        m = take(&r);
+        assert_non_null(m);
+        assert_string_equal(m->event->type, "node");
+        while (m->more) {
+                m = take(&r);
+                assert_non_null(m);
+        }
+        assert_int_equal(m->code, 0);
+        f.key = (char *)"colour";
+        send_kind(&r, SWARM__REQUEST__KIND_EVENTS, &e, 0);
+        assert_string_equal(take(&r)->error, "invalid filter 'colour'");
+        core_close(&r);
+}
+
+/* --- logs ---------------------------------------------------------------------------------------
+ */
+static void say_lines(struct core *r, const struct core_node *n, uint64_t stream, struct id task,
+                      int64_t time_us, const char *text)
+{
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+        Swarm__LogData data = SWARM__LOG_DATA__INIT;
+        Swarm__LogLine line = SWARM__LOG_LINE__INIT, *lines = &line;
+        uint8_t id[ID_BYTES], session[ID_BYTES];
+
+        line.time_us = time_us;
+        line.fd = 1;
+        line.text = (ProtobufCBinaryData){strlen(text), (uint8_t *)text};
+        data.stream = stream;
+        data.task_id = wire_id(task, id);
+        data.n_lines = 1;
+        data.lines = &lines;
+        m.session = wire_id(n->session, session);
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_LOG_DATA;
+        m.log_data = &data;
+        core_say(r, (struct peer){.node = n->id}, n->key, &m);
+        core_run(r);
+}
+
+static void say_end(struct core *r, const struct core_node *n, uint64_t stream, struct id task,
+                    const char *error)
+{
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+        Swarm__LogEnd end = SWARM__LOG_END__INIT;
+        uint8_t id[ID_BYTES], session[ID_BYTES];
+
+        end.stream = stream;
+        end.task_id = wire_id(task, id);
+        end.error = (char *)error;
+        m.session = wire_id(n->session, session);
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_LOG_END;
+        m.log_end = &end;
+        core_say(r, (struct peer){.node = n->id}, n->key, &m);
+        core_run(r);
+}
+
+static uint64_t ask_logs(struct core *r, const char *ref, bool follow)
+{
+        Swarm__LogsRequest q = SWARM__LOGS_REQUEST__INIT;
+
+        q.ref = (char *)ref;
+        q.follow = follow;
+        q.tail = 10;
+        return send_kind(r, SWARM__REQUEST__KIND_LOGS, &q, 0);
+}
+
+static const Swarm__LogStart *take_start(struct core *r, const struct core_node *n)
+{
+        const Swarm__ManagerMessage *m = core_take_message(r, (struct peer){.node = n->id},
+                                                           SWARM__MANAGER_MESSAGE__KIND_LOG_START);
+
+        return m ? m->log_start : NULL;
+}
+
+static void open_running(struct core *r, struct core_node *n, struct id *ret_task)
+{
+        open_with_node(r, n);
+        core_add_service(r, "web", 1);
+        *ret_task = only_task(r)->id;
+        core_status(r, n, 1, 1, *ret_task, TASK_RUNNING, "started");
+        core_run(r);
+        core_drop_effects(r);
+}
+
+static void test_logs(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+        struct id task, other = {1, 1};
+
+        open_running(&r, &n, &task);
+        ask_logs(&r, "web", false);
+        const Swarm__LogStart *start = take_start(&r, &n);
+        assert_non_null(start);
+        assert_true(!start->follow && start->tail == 10 && start->n_tasks == 1);
+        uint64_t stream = start->stream;
+        say_lines(&r, &n, stream, task, 100, "hello");
+        const Swarm__Response *m = take(&r);
+        assert_non_null(m);
+        assert_string_equal(m->log->task_name, "web.1");
+        assert_string_equal(m->log->node, "w1");
+        assert_memory_equal(m->log->lines[0]->text.data, "hello", 5);
+        assert_non_null(core_take_message(&r, (struct peer){.node = n.id},
+                                          SWARM__MANAGER_MESSAGE__KIND_LOG_ACK));
+        /* of a task or stream that was not asked for */
+        say_lines(&r, &n, stream, other, 100, "no");
+        say_lines(&r, &n, stream + 1, task, 100, "no");
+        assert_null(take(&r));
+        say_end(&r, &n, stream, task, "the log was cut");
+        m = take(&r);
+        assert_string_equal(m->log->warning, "task web.1: the log was cut");
+        m = take(&r);
+        assert_non_null(m);
+        assert_false(m->more);
+        ask_logs(&r, "nope", false);
+        assert_string_equal(take(&r)->error, "no such task or service: nope");
+        core_close(&r);
+}
+
+/* A client that does not acknowledge stops its agent, and gets all once it does. */
+static void test_log_credit(void **state UNUSED)
+{
+        Swarm__LogAcknowledge ack = SWARM__LOG_ACKNOWLEDGE__INIT;
+        struct core_node n;
+        struct core r;
+        struct id task;
+        unsigned sent = 0, got = 0;
+        unsigned credit = LOG_WINDOW;
+        const Swarm__ManagerMessage *m;
+
+        open_running(&r, &n, &task);
+        uint64_t number = ask_logs(&r, "web", true);
+        uint64_t stream = take_start(&r, &n)->stream;
+        while (credit > 0) {
+                say_lines(&r, &n, stream, task, 100 + sent, "x");
+                sent++;
+                credit--;
+                while ((m = core_take_message(&r, (struct peer){.node = n.id},
+                                              SWARM__MANAGER_MESSAGE__KIND_LOG_ACK)))
+                        credit += m->log_ack->count;
+        }
+        while (take(&r))
+                got++;
+        assert_int_equal(got, LOG_CLIENT_WINDOW);
+        assert_int_equal(sent, LOG_CLIENT_WINDOW + LOG_WINDOW);
+        ack.count = got;
+        send_kind(&r, SWARM__REQUEST__KIND_LOG_ACKNOWLEDGE, &ack, number);
+        while (take(&r))
+                got++;
+        assert_int_equal(got, sent);
+        m = core_take_message(&r, (struct peer){.node = n.id},
+                              SWARM__MANAGER_MESSAGE__KIND_LOG_ACK);
+        assert_non_null(m);
+        assert_int_equal(m->log_ack->count, LOG_WINDOW);
+        core_close(&r);
+}
+
+static void test_log_follow(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+        struct id task;
+
+        open_running(&r, &n, &task);
+        uint64_t number = ask_logs(&r, "web", true);
+        uint64_t stream = take_start(&r, &n)->stream;
+        say_lines(&r, &n, stream, task, 500, "a");
+        /* the node comes back with a new session: it is asked for what comes after */
+        core_register(&r, "w1", &n);
+        const Swarm__LogStart *again = take_start(&r, &n);
+        assert_non_null(again);
+        assert_int_equal(again->since_us, 501);
+        assert_int_equal(again->tail, -1);
+        stream = again->stream;
+        /* the task ends: the stream goes on, and the next task joins it once it starts */
+        core_status(&r, &n, 1, 1, task, TASK_FAILED, "exit 1");
+        core_run(&r);
+        say_end(&r, &n, stream, task, "");
+        for (const Swarm__Response *m; (m = take(&r));)
+                assert_true(m->more);
+        core_advance(&r, 6000);
+        struct task *t, *next = NULL;
+        size_t i;
+        MAP_FOREACH (t, i, store_tasks(r.store))
+                if (!id_is_equal(t->id, task))
+                        next = t;
+        assert_non_null(next);
+        assert_null(take_start(&r, &n));
+        core_status(&r, &n, 2, 2, next->id, TASK_RUNNING, "started");
+        core_run(&r);
+        again = take_start(&r, &n);
+        assert_non_null(again);
+        assert_int_equal(again->tail, -1);
+
+        Swarm__Empty empty = SWARM__EMPTY__INIT;
+        send_kind(&r, SWARM__REQUEST__KIND_CANCEL, &empty, number);
+        assert_non_null(core_take_message(&r, (struct peer){.node = n.id},
+                                          SWARM__MANAGER_MESSAGE__KIND_LOG_STOP));
+        core_close(&r);
+}
+
+static void test_log_warnings(void **state UNUSED)
+{
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_service(&r, "web", 1);
+        ask_logs(&r, "web", false);
+        assert_string_equal(take(&r)->log->warning, "task web.1 has not been scheduled");
+        assert_false(take(&r)->more);
+        core_close(&r);
+}
+
+static void test_client_gone(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+        struct id task;
+
+        open_running(&r, &n, &task);
+        ask_logs(&r, "web", true);
+        watch(&r, "web");
+        core_drop_effects(&r);
+        turn_input_client_gone(r.turn, CLIENT);
+        core_run(&r);
+        assert_non_null(core_take_message(&r, (struct peer){.node = n.id},
+                                          SWARM__MANAGER_MESSAGE__KIND_LOG_STOP));
+        core_status(&r, &n, 2, 2, task, TASK_FAILED, "exit 1");
+        core_run(&r);
+        assert_null(take(&r));
+        core_close(&r);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_watch),         cmocka_unit_test(test_watch_of_many),
+                cmocka_unit_test(test_watch_pending), cmocka_unit_test(test_watch_ends),
+                cmocka_unit_test(test_events),        cmocka_unit_test(test_logs),
+                cmocka_unit_test(test_log_credit),    cmocka_unit_test(test_log_follow),
+                cmocka_unit_test(test_log_warnings),  cmocka_unit_test(test_client_gone),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,129 @@
+/* The turn itself: its queue and bounds, garbage, and that equal input gives equal output. */
+#include "tests/lib/unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shared/base/base.h"
+#include "tests/lib/turn_rig.h"
+
+static void test_garbage(void **state UNUSED)
+{
+        static const uint8_t key[32];
+        struct core r;
+        struct rng rng = {1};
+        int bad = 0;
+
+        core_open(&r);
+        assert_int_equal(turn_input_client(r.turn, 1, (const uint8_t *)"\xff\xff\xff", 3),
+                         -EBADMSG);
+        assert_int_equal(turn_input_agent(r.turn, (struct peer){.connection = 1}, key,
+                                          (const uint8_t *)"\x12\x7f", 2),
+                         -EBADMSG);
+        assert_false(turn_has_inputs(r.turn));
+        /* whatever comes, in whatever order, the turn copes */
+        for (int i = 0; i < 20000; i++) {
+                uint8_t p[24];
+                size_t n = (size_t)rng_below(&rng, sizeof(p));
+
+                for (size_t k = 0; k < n; k++)
+                        p[k] = (uint8_t)(rng_below(&rng, 3) ? rng_below(&rng, 48)
+                                                            : rng_below(&rng, 256));
+                bad += turn_input_client(r.turn, 1, p, n) == -EBADMSG;
+                bad += turn_input_agent(r.turn, (struct peer){.connection = 1}, key, p, n) ==
+                       -EBADMSG;
+                if (i % 100 == 0)
+                        core_run(&r);
+        }
+        core_run(&r);
+        assert_true(bad > 1000);
+        assert_int_equal(store_nodes(r.store)->len, 0);
+        assert_int_equal(store_services(r.store)->len, 0);
+        core_close(&r);
+}
+
+static void test_queue_is_bounded(void **state UNUSED)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__Empty empty = SWARM__EMPTY__INIT;
+        _cleanup_buf_ struct buf b = {0};
+        struct core r;
+        size_t n = 0;
+
+        core_open(&r);
+        q.kind_case = SWARM__REQUEST__KIND_INFO;
+        q.info = &empty;
+        WIRE_PACK(&q, &b);
+        while (turn_input_client(r.turn, 1, b.data, b.len) == 0)
+                n++;
+        assert_int_equal(n, TURN_INPUTS_MAX);
+        assert_int_equal(turn_input_client(r.turn, 1, b.data, b.len), -EAGAIN);
+        core_run(&r);
+        assert_false(turn_has_inputs(r.turn));
+        assert_int_equal(turn_input_client(r.turn, 1, b.data, b.len), 0);
+        core_close(&r);
+}
+
+static void test_turn_is_bounded(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+        int turns = 0;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_node(&r, "w1", &n);
+        core_add_service(&r, "web", 130000);
+        for (; r.due <= r.now.mono_ms && turns < 20; turns++) {
+                core_run(&r);
+                assert_true(r.changes <= TURN_CHANGES_MAX + 1000);
+        }
+        assert_int_equal(store_tasks(r.store)->len, 130000);
+        assert_true(turns >= 3 && turns < 20);
+        core_close(&r);
+}
+
+/* A short story; returns a hash of the state and of all effects. */
+static uint64_t tell_story(void)
+{
+        struct core_node n[2];
+        struct core r;
+        struct effect *e;
+        uint64_t hash;
+        size_t i;
+        struct task *t;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_node(&r, "w1", &n[0]);
+        core_add_node(&r, "w2", &n[1]);
+        core_add_service(&r, "web", 20);
+        MAP_FOREACH (t, i, store_tasks(r.store))
+                core_status(&r, id_is_equal(t->node->id, n[0].id) ? &n[0] : &n[1], i + 1, i + 1,
+                            t->id, t->slot % 3 ? TASK_RUNNING : TASK_FAILED, "");
+        for (int k = 0; k < 20; k++)
+                core_advance(&r, 1000);
+        hash = store_hash(r.store);
+        LIST_FOREACH (e, &r.effects, link)
+                for (size_t k = 0; k < e->bytes.len; k++)
+                        hash = (hash ^ e->bytes.data[k]) * 0x100000001b3u;
+        core_close(&r);
+        return hash;
+}
+
+static void test_is_deterministic(void **state UNUSED)
+{
+        assert_true(tell_story() == tell_story());
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_garbage),
+                cmocka_unit_test(test_queue_is_bounded),
+                cmocka_unit_test(test_turn_is_bounded),
+                cmocka_unit_test(test_is_deterministic),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
