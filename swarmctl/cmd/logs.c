@@ -23,6 +23,8 @@
 #include "swarmctl/cmd/tasks.h"
 #include "swarmctl/output/output.h"
 
+#define WARNINGS_MAX 64 /* remembered so as not to be repeated */
+
 const struct flag logs_flags[] = {
         {"details", 0, FLAG_ABSENT, NULL, NULL},
         {"follow", 'f', FLAG_BOOL, "Go on with what comes", NULL},
@@ -43,6 +45,7 @@ struct output {
         struct buf text;
         int fd; /* of text */
         int error;
+        char **warnings; /* that were said: each is said once */
 };
 
 /* Never blocks for longer than the manager waits for a sign of life. */
@@ -114,6 +117,15 @@ static char *name_by_ids(void *arg, const Swarm__LogChunk *chunk, char **ret_nod
         return name;
 }
 
+static void warn(struct output *o, const char *text)
+{
+        if (!*text || strv_has(o->warnings, text))
+                return;
+        ctl_warn(o->ctl, "%s", text);
+        if (strv_len(o->warnings) < WARNINGS_MAX)
+                strv_push(&o->warnings, text);
+}
+
 static void handle(struct output *o, struct log_lines *lines, const Swarm__Response *response)
 {
         const Swarm__LogChunk *chunk = response->log;
@@ -122,8 +134,7 @@ static void handle(struct output *o, struct log_lines *lines, const Swarm__Respo
                 return;
         log_lines_add(lines, chunk);
         flush(o);
-        if (*chunk->warning)
-                ctl_warn(o->ctl, "%s", chunk->warning);
+        warn(o, chunk->warning);
         client_stream_acknowledge(o->stream, 1);
 }
 
@@ -201,5 +212,6 @@ int run_service_logs(struct ctl *ctl, const struct args *args)
         log_lines_free(lines);
         client_stream_close(o.stream);
         buf_done(&o.text);
+        strv_free(o.warnings);
         return r;
 }
