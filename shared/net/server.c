@@ -41,7 +41,6 @@ struct connection {
         struct net_sender sender;
         uint64_t route; /* of both ports: unique in by_route */
         uint64_t fd;
-        unsigned old_disconnects; /* events to come that are of earlier users of the descriptor */
         bool is_refused;
 };
 
@@ -141,10 +140,8 @@ static bool set_fd(struct net_socket *socket, struct connection *c, int fd)
                 map_remove(&s->by_fd, c);
         c->fd = (uint64_t)fd;
         struct connection *before = map_get_u64(&s->by_fd, c->fd);
-        if (before) {
-                c->old_disconnects = before->old_disconnects + 1;
+        if (before)
                 map_remove(&s->by_fd, before);
-        }
         map_put(&s->by_fd, c);
         if (before)
                 forget_and_tell(s, before);
@@ -212,6 +209,16 @@ static int read_message(struct port *port, uint64_t *ret_route, zmq_msg_t *m)
         return is_good && count == 2 && zmq_msg_size(m) <= MESSAGE_BYTES_MAX;
 }
 
+/* The monitor may tell of an earlier user of the descriptor, even of one that never sent a message:
+ * whoever has it now is asked himself. */
+static bool is_connected(int fd)
+{
+        char byte;
+        ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+        return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
 /* Those whom the monitor named and whose last messages are read. */
 static void tell_gone(struct net_socket *socket)
 {
@@ -226,9 +233,7 @@ static void tell_gone(struct net_socket *socket)
 
                 memcpy(&fd, gone.data + i, sizeof(fd));
                 c = map_get_u64(&s->by_fd, (uint64_t)fd);
-                if (c && c->old_disconnects)
-                        c->old_disconnects--;
-                else if (c)
+                if (c && !is_connected(fd))
                         forget_and_tell(s, c);
         }
         buf_done(&gone);
