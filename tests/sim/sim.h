@@ -13,6 +13,8 @@
 #include "proto/control.pb-c.h"
 #include "shared/base/base.h"
 #include "shared/wire/wire.h"
+#include "tests/sim/sim_client.h"
+#include "tests/sim/sim_rows.h"
 
 #define SIM_NODES_MAX     10
 #define SIM_SERVICES_MAX  6
@@ -57,6 +59,7 @@ struct sim_agent {
         int64_t tick_at;
         struct list containers; /* of the machine: they outlive the agent */
         struct map journal;     /* what the agent wrote, by task */
+        struct buf reported;    /* the last status batch that it sent */
         Swarm__NodeDescription description;
         Swarm__Resources capacity;
         char hostname[16];
@@ -68,24 +71,13 @@ struct sim_manager {
         uint64_t life;
         struct buf *log; /* what a crash does not take away */
         size_t log_len, log_cap;
+        struct sim_rows rows;
         struct buf pending; /* proposed, not yet durable */
         bool is_committing;
         struct list effects;  /* held until then */
         struct store *shadow; /* fed with committed entries only */
         int64_t run_at;       /* when the turn wants to run again */
         int64_t wake_at;      /* when that is scheduled; TIME_NEVER: not */
-};
-
-/* What the client knows of a service. */
-struct sim_service {
-        char name[16];
-        bool exists, is_ambiguous; /* ambiguous: an answer never came, either may be true */
-        bool is_image_ambiguous;   /* an automatic rollback may have changed it */
-        uint64_t replicas;
-        bool is_global, is_bad;
-        uint64_t waiting; /* number of the request that is under way; 0: none */
-        int64_t sent_ms;
-        struct sim_service *after; /* what holds if it is answered well; owned */
 };
 
 struct sim {
@@ -106,6 +98,7 @@ struct sim {
         uint64_t next_request, client_connection;
         char worker_secret[64];
         char failure[512]; /* "": none */
+        struct map seen;   /* of sim_told.c */
         uint64_t n_commits, n_messages, n_crashes, n_starts;
 };
 
@@ -139,13 +132,6 @@ struct sim_agent *sim_agent_by_node(struct sim *sim, struct id node);
 struct sim_agent *sim_agent_by_connection(struct sim *sim, uint64_t connection);
 void sim_agent_done(struct sim_agent *a);
 struct sim_container *sim_agent_find(struct sim_agent *a, struct id task);
-
-/* sim_client.c */
-void sim_client_init(struct sim *sim);
-void sim_client_act(struct sim *sim);
-/* The user's last requests: what the healed world is to be. Until true: called again. */
-bool sim_client_settle(struct sim *sim);
-void sim_client_hear(struct sim *sim, const uint8_t *p, size_t n);
 
 /* sim_check.c */
 void sim_check_step(struct sim *sim);

@@ -4,6 +4,7 @@
  * stays.
  */
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_told.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,6 +148,7 @@ static void port_send(void *arg, const uint8_t *p, size_t n)
 {
         struct sim_agent *a = arg;
 
+        sim_told_report(a, p, n);
         if (a->is_joined)
                 sim_to_manager(a, p, n);
 }
@@ -553,4 +555,5 @@ void sim_agent_done(struct sim_agent *a)
         for (size_t i = 0; (r = map_next(&a->journal, &i)); i = 0)
                 forget(a, r);
         map_done(&a->journal);
+        buf_done(&a->reported);
 }

@@ -288,3 +288,9 @@ void sim_client_hear(struct sim *sim, const uint8_t *p, size_t n)
                 return;
         }
 }
+
+void sim_client_done(struct sim *sim)
+{
+        for (int i = 0; i < sim->n_services; i++)
+                free(sim->services[i].after);
+}

@@ -3,6 +3,7 @@
  * was durable. Does what the daemon's driver does: inputs, turn, propose, commit, effects.
  */
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_told.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ static void make_durable(struct sim *sim)
                 sim_fail(sim, "an entry of the manager cannot be applied");
         log_append(m, &m->pending);
         sim->n_commits++;
+        sim_told_commit(sim);
 }
 
 static void perform(struct sim *sim, const struct effect *e)
@@ -58,8 +60,10 @@ static void perform(struct sim *sim, const struct effect *e)
         case EFFECT_CLIENT: sim_client_hear(sim, e->bytes.data, e->bytes.len); break;
         case EFFECT_AGENT:
                 a = sim_agent_by_node(sim, e->peer.node);
-                if (a)
-                        sim_to_agent(sim, a, e->bytes.data, e->bytes.len);
+                if (!a)
+                        break;
+                sim_told_agent(sim, a, e->bytes.data, e->bytes.len);
+                sim_to_agent(sim, a, e->bytes.data, e->bytes.len);
                 break;
         case EFFECT_UNKNOWN_AGENT:
                 a = sim_agent_by_connection(sim, e->peer.connection);
@@ -98,6 +102,8 @@ static void commit(struct sim *sim, void *arg)
                 turn_set_last_index(m->turn, m->log_len);
                 if (store_hash(m->store) != store_hash(m->shadow))
                         sim_fail(sim, "replaying the log does not give the manager's state");
+                if (sim_chance(sim, 300))
+                        sim_rows_write(sim);
                 list_init(&effects);
                 list_splice_back(&effects, &m->effects);
                 release(sim, &effects);
@@ -194,8 +200,28 @@ static void fill_images(struct sim *sim)
 void sim_manager_init(struct sim *sim)
 {
         sim->manager.shadow = store_new();
+        sim_rows_init(&sim->manager.rows);
+        sim_told_init(sim);
         list_init(&sim->manager.effects);
         sim_manager_start(sim);
+}
+
+/* From the rows and the rest of the log; sometimes from the log alone, as if there were none. */
+static void recover(struct sim *sim)
+{
+        struct sim_manager *m = &sim->manager;
+
+        if (sim_chance(sim, 250))
+                sim_rows_clear(&m->rows);
+        for (size_t i = sim_rows_load(sim); i < m->log_len && !sim->failure[0]; i++) {
+                store_set_recovering(m->store, i < m->rows.newest);
+                if (store_apply_entry(m->store, m->log[i].data, m->log[i].len) < 0)
+                        sim_fail(sim, "entry %zu of the log cannot be replayed", i);
+        }
+        store_set_recovering(m->store, false);
+        if (store_hash(m->store) != store_hash(m->shadow))
+                sim_fail(sim, "rows up to entry %zu and the log from %zu to %zu give another state",
+                         m->rows.newest, m->rows.covered, m->log_len);
 }
 
 void sim_manager_start(struct sim *sim)
@@ -207,9 +233,7 @@ void sim_manager_start(struct sim *sim)
         m->life++;
         m->store = store_new();
         m->is_committing = false;
-        for (size_t i = 0; i < m->log_len; i++)
-                if (store_apply_entry(m->store, m->log[i].data, m->log[i].len) < 0)
-                        sim_fail(sim, "entry %zu of the log cannot be replayed", i);
+        recover(sim);
         if (is_first) {
                 fill_cluster(sim);
                 fill_images(sim);
@@ -283,6 +307,8 @@ void sim_manager_done(struct sim *sim)
                 store_free(m->store);
         }
         store_free(m->shadow);
+        sim_rows_done(&m->rows);
+        sim_told_done(sim);
         for (size_t i = 0; i < m->log_len; i++)
                 buf_done(&m->log[i]);
         free(m->log);

@@ -1,0 +1,27 @@
+/* The user of the simulation: see sim_client.c. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sim;
+
+/* What the client knows of a service. */
+struct sim_service {
+        char name[16];
+        bool exists, is_ambiguous; /* ambiguous: an answer never came, either may be true */
+        bool is_image_ambiguous;   /* an automatic rollback may have changed it */
+        uint64_t replicas;
+        bool is_global, is_bad;
+        uint64_t waiting; /* number of the request that is under way; 0: none */
+        int64_t sent_ms;
+        struct sim_service *after; /* what holds if it is answered well; owned */
+};
+
+void sim_client_init(struct sim *sim);
+void sim_client_act(struct sim *sim);
+/* The user's last requests: what the healed world is to be. Until true: called again. */
+bool sim_client_settle(struct sim *sim);
+void sim_client_hear(struct sim *sim, const uint8_t *p, size_t n);
+void sim_client_done(struct sim *sim);
