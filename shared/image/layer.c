@@ -28,6 +28,7 @@ struct unpack {
         struct archive_entry *entry;
         struct layer_path path, link;
         int64_t file_bytes, max_bytes, entries;
+        bool is_at_end; /* the tar ended with the entry's data */
 };
 
 static int get_meta(struct archive_entry *e, struct layer_meta *m, struct err *err)
@@ -125,23 +126,28 @@ static int write_block(int fd, const uint8_t *p, size_t n, int64_t offset, struc
         return 0;
 }
 
+/* The data of a file, to fd; -1: nowhere. Some tools leave the last file without the zeros that
+ * fill its block: a tar that ends with the data of a file is whole. */
 static int write_data(struct unpack *u, int fd, int64_t size, struct err *err)
 {
         const void *p;
         size_t n;
         la_int64_t offset;
+        int64_t end = 0;
         int r;
 
         while ((r = archive_read_data_block(u->tar, &p, &n, &offset)) == ARCHIVE_OK) {
                 if (offset < 0 || offset > size || (int64_t)n > size - offset)
                         return err_set(err, EBADMSG, "has data beyond its size");
-                r = write_block(fd, p, n, offset, err);
+                r = fd < 0 ? 0 : write_block(fd, p, n, offset, err);
                 if (r < 0)
                         return r;
+                end = offset + (int64_t)n;
         }
-        if (r != ARCHIVE_EOF)
+        u->is_at_end = r != ARCHIVE_EOF && end == size && stream_is_at_end(u->stream);
+        if (r != ARCHIVE_EOF && !u->is_at_end)
                 return stream_tar_error(u->stream, u->tar, err);
-        if (ftruncate(fd, size) < 0) /* a sparse file may end in a hole */
+        if (fd >= 0 && ftruncate(fd, size) < 0) /* a sparse file may end in a hole */
                 return err_set(err, errno, "write: %s", err_name(errno));
         return 0;
 }
@@ -296,14 +302,20 @@ static int take_entry(struct unpack *u, struct err *err)
 static int scan_entry(struct unpack *u, struct err *err)
 {
         struct layer_meta meta;
+        int r = check_entry(u, &meta, err);
+        int64_t size = archive_entry_size(u->entry);
 
-        return check_entry(u, &meta, err);
+        if (r < 0 || archive_entry_hardlink(u->entry) ||
+            archive_entry_filetype(u->entry) != AE_IFREG)
+                return r;
+        return size < 0 ? err_set(err, EBADMSG, "has a negative size")
+                        : write_data(u, -1, size, err);
 }
 
 static int each_entry(struct unpack *u, int (*fn)(struct unpack *u, struct err *err),
                       struct err *err)
 {
-        for (;;) {
+        while (!u->is_at_end) {
                 int r = archive_read_next_header(u->tar, &u->entry);
 
                 if (r == ARCHIVE_EOF)
@@ -318,6 +330,7 @@ static int each_entry(struct unpack *u, int (*fn)(struct unpack *u, struct err *
                 if (r < 0)
                         return err_wrap(err, "%.200s", archive_entry_pathname(u->entry));
         }
+        return 0;
 }
 
 static int open_blob(struct unpack *u, int blob_fd, int64_t max_bytes, struct err *err)

@@ -21,7 +21,7 @@ struct stream {
         struct archive *outer; /* NULL: the input is empty */
         struct digest *digest;
         int64_t in_bytes, out_bytes;
-        bool is_compressed;
+        bool is_compressed, is_at_end;
         struct err err; /* what a callback below libarchive failed with; code 0: nothing */
         uint8_t data[READ_BYTES];
 };
@@ -108,9 +108,9 @@ bool stream_is_compressed(const struct stream *s)
         return s->is_compressed;
 }
 
-int64_t stream_bytes(const struct stream *s)
+bool stream_is_at_end(const struct stream *s)
 {
-        return s->out_bytes;
+        return s->is_at_end && !s->err.code;
 }
 
 static int check_limits(const struct stream *s, struct err *err)
@@ -137,8 +137,10 @@ ssize_t stream_read(struct stream *s, const void **ret, struct err *err)
                 if (r != ARCHIVE_OK)
                         break;
         }
-        if (r == ARCHIVE_EOF)
+        if (r == ARCHIVE_EOF) {
+                s->is_at_end = true;
                 return 0;
+        }
         if (r != ARCHIVE_OK)
                 return fail(s, s->outer, err);
         s->out_bytes += (int64_t)n;

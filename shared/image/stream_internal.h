@@ -28,7 +28,7 @@ bool stream_is_compressed(const struct stream *s);
 ssize_t stream_read(struct stream *s, const void **ret, struct err *err);
 /* Reads the rest and gives the digest of all that came out. */
 int stream_finish(struct stream *s, char ret_digest[DIGEST_TEXT_LEN + 1], struct err *err);
-int64_t stream_bytes(const struct stream *s); /* that came out */
+bool stream_is_at_end(const struct stream *s); /* all of it was read, and nothing failed */
 
 /* A tar reader over the stream; free it with archive_read_free, before the stream. NULL: err. */
 struct archive *stream_open_tar(struct stream *s, struct err *err);

@@ -534,7 +534,7 @@ static void test_bad_imports(void **state)
         tar_end(&tar);
         write_file(w->file, &tar);
         assert_import_refused(w, "app", "leads out of the image");
-        w->layer.len = 600;
+        w->layer.len = 512 + 3;
         write_file(w->file, &w->layer);
         assert_import_refused(w, "app", "damaged");
 }

@@ -228,6 +228,24 @@ static void test_not_a_tar(void **state)
         assert_true(unpack_bytes(w, w->tar.data, w->tar.len, NULL) < 0);
 }
 
+/* As some tools write them: the last file's block is not filled up, and nothing ends the tar. */
+static void test_tar_that_ends_with_data(void **state)
+{
+        struct world *w = *state;
+        char digest[DIGEST_TEXT_LEN + 1];
+
+        tar_file(&w->tar, "a", "text");
+        w->tar.len = 512 + 4;
+        assert_int_equal(unpack_bytes(w, w->tar.data, w->tar.len, NULL), 0);
+        assert_content(w, "a", "text");
+        _cleanup_close_ int fd = test_memfd(w->tar.data, w->tar.len);
+        assert_int_equal(layer_scan(fd, digest, &w->err), 0);
+        _cleanup_close_ int cut = test_memfd(w->tar.data, w->tar.len - 1);
+        assert_true(layer_scan(cut, digest, &w->err) < 0);
+        assert_true(unpack_bytes(w, w->tar.data, w->tar.len - 1, NULL) < 0);
+        assert_non_null(strstr(w->err.text, "damaged"));
+}
+
 static void test_empty_layer(void **state)
 {
         assert_unpacks(*state); /* only the two end blocks */
@@ -521,6 +539,7 @@ int main(void)
                 TEST(test_compressed_and_checked),
                 TEST(test_trailing_bytes_count_for_the_digest),
                 TEST(test_not_a_tar),
+                TEST(test_tar_that_ends_with_data),
                 TEST(test_empty_layer),
                 TEST(test_names_that_lead_out),
                 TEST(test_absolute_names_are_below_the_target),
