@@ -179,11 +179,9 @@ static enum progress_result step_result(struct progress *p, int64_t now_ms)
                 return end_paused(p, "update", message);
         if (state == UPDATE_ROLLBACK_PAUSED)
                 return end_paused(p, "rollback", message);
-        if (!is_stable(p, now_ms))
-                return PROGRESS_GOES_ON;
         if (state == UPDATE_ROLLBACK_COMPLETED && is_fresh && !p->config.is_rollback)
                 return end_rolled_back(p);
-        return PROGRESS_CONVERGED;
+        return is_stable(p, now_ms) ? PROGRESS_CONVERGED : PROGRESS_GOES_ON;
 }
 
 int64_t progress_wait_ms(const struct progress *p, int64_t now_ms)

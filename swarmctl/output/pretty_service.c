@@ -52,14 +52,12 @@ static void put_map(struct buf *out, const char *title, Swarm__KeyValue *const *
 
 static void put_status(const Swarm__UpdateStatus *u, int64_t now_ms, struct buf *out)
 {
-        _cleanup_free_ char *state = NULL;
         char ago[64];
 
         if (!u || u->state == UPDATE_NONE)
                 return;
-        state = text_capital(update_state_name((enum update_state)u->state));
         buf_puts(out, "UpdateStatus:\n");
-        put_line(out, " State:", state);
+        put_line(out, " State:", update_state_name((enum update_state)u->state));
         put_line_if(out, " Started:", text_ago(u->started_ms, now_ms, ago));
         put_line_if(out, " Completed:", text_ago(u->completed_ms, now_ms, ago));
         put_line_if(out, " Message:", u->message);

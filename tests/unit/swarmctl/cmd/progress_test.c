@@ -244,6 +244,21 @@ static void test_rolled_back(void **state)
         assert_int_equal(roll_back(false, 100, &earlier), PROGRESS_CONVERGED);
 }
 
+/* That the tasks of the earlier version do not all run either does not keep the user waiting. */
+static void test_rolled_back_unstable(void **state)
+{
+        struct watch w;
+
+        (void)state;
+        watch_init(&w, &(struct progress_config){0});
+        set_update(&w, UPDATE_ROLLBACK_COMPLETED, 100, "rollback completed");
+        assert_int_equal(hear(&w, 29, 30, 0, "web: rollback completed\nweb: 29 of 30 tasks run\n"),
+                         PROGRESS_ROLLED_BACK);
+        assert_string_equal(progress_reason(w.p),
+                            "service web update rolled back: its tasks failed");
+        watch_done(&w);
+}
+
 /* A change that needs no update: the status of an earlier one says nothing. */
 static void test_stale_status(void **state)
 {
@@ -311,11 +326,17 @@ static void test_frames(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_create),           cmocka_unit_test(test_unstable),
-                cmocka_unit_test(test_update),           cmocka_unit_test(test_update_unwatched),
-                cmocka_unit_test(test_update_then_gone), cmocka_unit_test(test_paused),
-                cmocka_unit_test(test_rolled_back),      cmocka_unit_test(test_stale_status),
-                cmocka_unit_test(test_scale_to_none),    cmocka_unit_test(test_counts),
+                cmocka_unit_test(test_create),
+                cmocka_unit_test(test_unstable),
+                cmocka_unit_test(test_update),
+                cmocka_unit_test(test_update_unwatched),
+                cmocka_unit_test(test_update_then_gone),
+                cmocka_unit_test(test_paused),
+                cmocka_unit_test(test_rolled_back),
+                cmocka_unit_test(test_rolled_back_unstable),
+                cmocka_unit_test(test_stale_status),
+                cmocka_unit_test(test_scale_to_none),
+                cmocka_unit_test(test_counts),
                 cmocka_unit_test(test_frames),
         };
 
