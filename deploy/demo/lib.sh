@@ -141,12 +141,15 @@ image_make() {
         tar -C "$root" -cf "$CLUSTER/rootfs.tar" . && ctl image import "$1" "$CLUSTER/rootfs.tar"
 }
 
-# First pid of the containers of an agent that are known to its runtime, one a line.
+# First pid of the containers of an agent that run, one a line.
 container_pids() {
-        local d
-        for d in "$CLUSTER/$1/agent/runtime/c"/*/state; do
-                [ -f "$d" ] && awk '{ print $3 }' "$d"
+        local f pid
+        for f in "$CLUSTER/$1/agent/runtime/c"/*/state; do
+                [ -f "$f" ] || continue
+                pid=$(awk '{ print $3 }' "$f" 2>/dev/null)
+                [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && echo "$pid"
         done
+        return 0
 }
 
 # cluster_down: ends daemons and containers, and takes away all that was made. Safe at any time.
