@@ -437,6 +437,8 @@ static void on_found(void *arg, struct id id, bool is_running, pid_t pid UNUSED,
         struct run *r = adopt(y->owner, id, &t);
         r->is_running = is_running;
         r->has_ended = !is_running;
+        if (is_running)
+                log_info("container taken over task=%s name=%s", ID_S(id), r->name);
         if (exit)
                 e = exit_event(id, exit);
         e.is_health_checked = r->health != NULL;

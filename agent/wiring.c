@@ -48,7 +48,7 @@ struct daemon {
         struct journal *journal;
         bool is_journal_dirty;
         struct containers *containers;
-        struct logs *logs;
+        struct agent_logs *logs;
         struct agent *core;
         struct list outgoing;
         size_t n_outgoing;
@@ -199,7 +199,7 @@ static void port_session(void *arg, const Swarm__Session *m)
         struct daemon *d = arg;
 
         link_set_managers(d->link, m->managers, m->n_managers);
-        logs_on_session(d->logs);
+        agent_logs_on_session(d->logs);
         image_store_on_session(containers_images(d->containers));
         if (d->has_session)
                 return;
@@ -235,7 +235,7 @@ static void port_remove(void *arg, struct id task)
 {
         struct daemon *d = arg;
 
-        logs_on_remove(d->logs, task);
+        agent_logs_on_remove(d->logs, task);
         containers_remove(d->containers, task);
 }
 
@@ -245,9 +245,9 @@ static void on_container(void *arg, const struct container_event *e)
 
         agent_on_container(d->core, time_now(), e);
         if (e->kind == CONTAINER_STARTED)
-                logs_on_start(d->logs, e->task);
+                agent_logs_on_start(d->logs, e->task);
         else if (e->kind == CONTAINER_EXITED || e->kind == CONTAINER_FAILED)
-                logs_on_end(d->logs, e->task);
+                agent_logs_on_end(d->logs, e->task);
 }
 
 static void on_fetch(void *arg, const Swarm__BlobGet *m)
@@ -294,17 +294,17 @@ static bool is_task_live(void *arg, struct id task)
 
 static void port_log_start(void *arg, const Swarm__LogStart *m)
 {
-        logs_start(((struct daemon *)arg)->logs, m);
+        agent_logs_start(((struct daemon *)arg)->logs, m);
 }
 
 static void port_log_stop(void *arg, const Swarm__LogStop *m)
 {
-        logs_stop(((struct daemon *)arg)->logs, m->stream);
+        agent_logs_stop(((struct daemon *)arg)->logs, m->stream);
 }
 
 static void port_log_ack(void *arg, const Swarm__LogAck *m)
 {
-        logs_on_ack(((struct daemon *)arg)->logs, m->stream, m->count);
+        agent_logs_on_ack(((struct daemon *)arg)->logs, m->stream, m->count);
 }
 
 /* --- taking over ---------------------------------------------------------------------------------
@@ -384,13 +384,13 @@ static int open_containers(struct daemon *d, struct err *err)
 
         if (r < 0)
                 return r;
-        struct logs_ports logs = {.path_arg = containers_runtime(d->containers),
-                                  .path = logs_runtime_path,
-                                  .arg = d,
-                                  .is_live = is_task_live,
-                                  .send_data = send_log_data,
-                                  .send_end = send_log_end};
-        d->logs = logs_new(d->loop, &logs);
+        struct agent_logs_ports logs = {.path_arg = containers_runtime(d->containers),
+                                        .path = agent_logs_runtime_path,
+                                        .arg = d,
+                                        .is_live = is_task_live,
+                                        .send_data = send_log_data,
+                                        .send_end = send_log_end};
+        d->logs = agent_logs_new(d->loop, &logs);
         return 0;
 }
 
@@ -467,7 +467,7 @@ static void close_parts(struct daemon *d)
         struct list *l;
 
         loop_hook_free(d->hook);
-        logs_free(d->logs);
+        agent_logs_free(d->logs);
         containers_close(d->containers);
         agent_free(d->core);
         link_close(d->link);

@@ -25,9 +25,9 @@
 #define LATE_MS        20 /* lines that come one by one are gathered for this long */
 #define SHORT_OF_WATCH 1000
 
-struct logs {
+struct agent_logs {
         struct loop *loop;
-        struct logs_ports ports;
+        struct agent_logs_ports ports;
         struct map streams;
         struct loop_timer *timer;
         bool is_due;
@@ -59,7 +59,7 @@ struct batch {
         size_t n;
 };
 
-static void set_due(struct logs *s, int64_t delay_ms)
+static void set_due(struct agent_logs *s, int64_t delay_ms)
 {
         if (s->is_due)
                 return;
@@ -71,7 +71,7 @@ static void set_due(struct logs *s, int64_t delay_ms)
  */
 
 /* Finds the tails of a watch, or with -1 all. */
-static void mark_news(struct logs *s, int watch)
+static void mark_news(struct agent_logs *s, int watch)
 {
         struct stream *st;
         struct tail *t;
@@ -87,7 +87,7 @@ static void mark_news(struct logs *s, int watch)
 
 static void on_inotify(void *arg, int events UNUSED)
 {
-        struct logs *s = arg;
+        struct agent_logs *s = arg;
         _Alignas(struct inotify_event) char buf[4096];
         ssize_t n;
 
@@ -102,7 +102,7 @@ static void on_inotify(void *arg, int events UNUSED)
         set_due(s, LATE_MS);
 }
 
-static void watch(struct logs *s, struct tail *t)
+static void watch(struct agent_logs *s, struct tail *t)
 {
         _cleanup_free_ char *path = s->ports.path(s->ports.path_arg, t->task, 0);
         char *slash = path ? strrchr(path, '/') : NULL;
@@ -116,7 +116,7 @@ static void watch(struct logs *s, struct tail *t)
                 log_debug("cannot watch a log folder=%s error=%s", path, err_name(errno));
 }
 
-static void unwatch(struct logs *s, struct tail *t)
+static void unwatch(struct agent_logs *s, struct tail *t)
 {
         struct stream *st;
         struct tail *other;
@@ -136,7 +136,7 @@ static void unwatch(struct logs *s, struct tail *t)
 /* --- streams -----------------------------------------------------------------------------------
  */
 
-static void tail_free(struct logs *s, struct tail *t)
+static void tail_free(struct agent_logs *s, struct tail *t)
 {
         unwatch(s, t);
         list_remove(&t->link);
@@ -144,7 +144,7 @@ static void tail_free(struct logs *s, struct tail *t)
         free(t);
 }
 
-static void stream_free(struct logs *s, struct stream *st)
+static void stream_free(struct agent_logs *s, struct stream *st)
 {
         struct tail *t, *tmp;
 
@@ -154,7 +154,7 @@ static void stream_free(struct logs *s, struct stream *st)
         free(st);
 }
 
-static void send_end(struct logs *s, uint64_t stream, struct id task, const char *error)
+static void send_end(struct agent_logs *s, uint64_t stream, struct id task, const char *error)
 {
         Swarm__LogEnd m = SWARM__LOG_END__INIT;
         uint8_t id[ID_BYTES];
@@ -166,7 +166,7 @@ static void send_end(struct logs *s, uint64_t stream, struct id task, const char
         s->ports.send_end(s->ports.arg, &m);
 }
 
-static void send_batch(struct logs *s, struct stream *st, const struct tail *t,
+static void send_batch(struct agent_logs *s, struct stream *st, const struct tail *t,
                        const struct batch *b)
 {
         Swarm__LogData m = SWARM__LOG_DATA__INIT;
@@ -209,7 +209,7 @@ static int gather(struct tail *t, struct batch *b)
         return 1;
 }
 
-static int open_reader(struct logs *s, const struct stream *st, struct tail *t)
+static int open_reader(struct agent_logs *s, const struct stream *st, struct tail *t)
 {
         struct reader_source source = {s->ports.path_arg, s->ports.path};
 
@@ -219,14 +219,14 @@ static int open_reader(struct logs *s, const struct stream *st, struct tail *t)
 }
 
 /* Sends what there is and may be sent. True: the tail is over, and the end was told. */
-static bool serve_tail(struct logs *s, struct stream *st, struct tail *t, struct batch *b)
+static bool serve_tail(struct agent_logs *s, struct stream *st, struct tail *t, struct batch *b)
 {
         int r = 1;
 
         if (!t->reader) {
                 r = open_reader(s, st, t);
                 if (r == -ENOENT && st->follow && !t->has_ended)
-                        return false; /* logs_on_start comes back to it */
+                        return false; /* agent_logs_on_start comes back to it */
                 if (r < 0) {
                         send_end(s, st->id, t->task, r == -ENOENT ? NULL : err_name(r));
                         return true;
@@ -247,7 +247,7 @@ static bool serve_tail(struct logs *s, struct stream *st, struct tail *t, struct
         return true;
 }
 
-static void serve_stream(struct logs *s, struct stream *st, struct batch *b)
+static void serve_stream(struct agent_logs *s, struct stream *st, struct batch *b)
 {
         struct tail *t, *tmp;
 
@@ -269,7 +269,7 @@ static void serve_stream(struct logs *s, struct stream *st, struct batch *b)
 
 static void on_timer(void *arg)
 {
-        struct logs *s = arg;
+        struct agent_logs *s = arg;
         _cleanup_free_ struct stream **list = NULL;
         struct batch *b;
         struct stream *st;
@@ -295,9 +295,9 @@ static void on_timer(void *arg)
 /* --- in ----------------------------------------------------------------------------------------
  */
 
-struct logs *logs_new(struct loop *l, const struct logs_ports *ports)
+struct agent_logs *agent_logs_new(struct loop *l, const struct agent_logs_ports *ports)
 {
-        struct logs *s = xnew(struct logs);
+        struct agent_logs *s = xnew(struct agent_logs);
 
         s->loop = l;
         s->ports = *ports;
@@ -312,7 +312,7 @@ struct logs *logs_new(struct loop *l, const struct logs_ports *ports)
         return s;
 }
 
-void logs_on_session(struct logs *s)
+void agent_logs_on_session(struct agent_logs *s)
 {
         struct stream *st;
 
@@ -320,11 +320,11 @@ void logs_on_session(struct logs *s)
                 stream_free(s, st);
 }
 
-void logs_free(struct logs *s)
+void agent_logs_free(struct agent_logs *s)
 {
         if (!s)
                 return;
-        logs_on_session(s);
+        agent_logs_on_session(s);
         map_done(&s->streams);
         loop_timer_free(s->timer);
         loop_fd_free(s->inotify);
@@ -333,7 +333,7 @@ void logs_free(struct logs *s)
         free(s);
 }
 
-static void refuse(struct logs *s, const Swarm__LogStart *m, const char *why)
+static void refuse(struct agent_logs *s, const Swarm__LogStart *m, const char *why)
 {
         struct id task;
 
@@ -342,11 +342,11 @@ static void refuse(struct logs *s, const Swarm__LogStart *m, const char *why)
                         send_end(s, m->stream, task, why);
 }
 
-void logs_start(struct logs *s, const Swarm__LogStart *m)
+void agent_logs_start(struct agent_logs *s, const Swarm__LogStart *m)
 {
         struct stream *st;
 
-        logs_stop(s, m->stream);
+        agent_logs_stop(s, m->stream);
         if (s->streams.len >= LOGS_STREAMS_MAX || m->n_tasks > LOGS_TASKS_MAX) {
                 refuse(s, m, "the node serves too many log streams");
                 return;
@@ -373,7 +373,7 @@ void logs_start(struct logs *s, const Swarm__LogStart *m)
         set_due(s, 0);
 }
 
-void logs_stop(struct logs *s, uint64_t stream)
+void agent_logs_stop(struct agent_logs *s, uint64_t stream)
 {
         struct stream *st = map_get_u64(&s->streams, stream);
 
@@ -381,7 +381,7 @@ void logs_stop(struct logs *s, uint64_t stream)
                 stream_free(s, st);
 }
 
-void logs_on_ack(struct logs *s, uint64_t stream, uint32_t count)
+void agent_logs_on_ack(struct agent_logs *s, uint64_t stream, uint32_t count)
 {
         struct stream *st = map_get_u64(&s->streams, stream);
 
@@ -391,7 +391,7 @@ void logs_on_ack(struct logs *s, uint64_t stream, uint32_t count)
         set_due(s, 0);
 }
 
-static void mark_task(struct logs *s, struct id task, bool has_ended)
+static void mark_task(struct agent_logs *s, struct id task, bool has_ended)
 {
         struct stream *st;
         struct tail *t;
@@ -408,22 +408,22 @@ static void mark_task(struct logs *s, struct id task, bool has_ended)
         }
 }
 
-void logs_on_start(struct logs *s, struct id task)
+void agent_logs_on_start(struct agent_logs *s, struct id task)
 {
         mark_task(s, task, false);
 }
 
-void logs_on_end(struct logs *s, struct id task)
+void agent_logs_on_end(struct agent_logs *s, struct id task)
 {
         mark_task(s, task, true);
 }
 
-void logs_on_remove(struct logs *s, struct id task)
+void agent_logs_on_remove(struct agent_logs *s, struct id task)
 {
         mark_task(s, task, true);
 }
 
-char *logs_runtime_path(void *arg, struct id id, int n)
+char *agent_logs_runtime_path(void *arg, struct id id, int n)
 {
         return runtime_log_path(arg, id, n);
 }

@@ -15,9 +15,9 @@
 #define LOGS_BATCH_BYTES_MAX (256u << 10)
 #define LOGS_BATCH_LINES_MAX 2000
 
-struct logs;
+struct agent_logs;
 
-struct logs_ports {
+struct agent_logs_ports {
         void *path_arg;
         char *(*path)(void *arg, struct id id, int n); /* as runtime_log_path */
         void *arg;                                     /* of what follows */
@@ -26,18 +26,18 @@ struct logs_ports {
         void (*send_end)(void *arg, const Swarm__LogEnd *m);
 };
 
-struct logs *logs_new(struct loop *l, const struct logs_ports *ports);
-void logs_free(struct logs *s); /* NULL is fine */
+struct agent_logs *agent_logs_new(struct loop *l, const struct agent_logs_ports *ports);
+void agent_logs_free(struct agent_logs *s); /* NULL is fine */
 
-void logs_start(struct logs *s, const Swarm__LogStart *m);
-void logs_stop(struct logs *s, uint64_t stream);
-void logs_on_ack(struct logs *s, uint64_t stream, uint32_t count);
-void logs_on_session(struct logs *s); /* a new session: all streams are over */
+void agent_logs_start(struct agent_logs *s, const Swarm__LogStart *m);
+void agent_logs_stop(struct agent_logs *s, uint64_t stream);
+void agent_logs_on_ack(struct agent_logs *s, uint64_t stream, uint32_t count);
+void agent_logs_on_session(struct agent_logs *s); /* a new session: all streams are over */
 
 /* A container began, ended, or is to be removed. */
-void logs_on_start(struct logs *s, struct id task);
-void logs_on_end(struct logs *s, struct id task);
-void logs_on_remove(struct logs *s, struct id task);
+void agent_logs_on_start(struct agent_logs *s, struct id task);
+void agent_logs_on_end(struct agent_logs *s, struct id task);
+void agent_logs_on_remove(struct agent_logs *s, struct id task);
 
-char *logs_runtime_path(void *arg, struct id id,
-                        int n); /* path of a struct runtime, which is arg */
+char *agent_logs_runtime_path(void *arg, struct id id,
+                              int n); /* path of a struct runtime, which is arg */

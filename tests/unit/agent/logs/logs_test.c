@@ -1,0 +1,380 @@
+/* Logs: lines of files that grow and are rotated, the last ones of many, and streams with their
+ * window. */
+#include "tests/lib/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "agent/logs/logs.h"
+#include "agent/logs/reader.h"
+#include "shared/base/base.h"
+#include "shared/model/model.h"
+#include "shared/wire/wire.h"
+
+#define ROTATE_FILES 3
+
+struct fixture {
+        char dir[64];
+        int written; /* lines so far: each has its number as text and time */
+        struct loop *loop;
+        struct agent_logs *logs;
+        struct loop_timer *timer;
+        struct buf lines; /* text of all lines that were sent, by commas */
+        int batches, ends;
+        int until_ends, until_batches;
+        size_t until_bytes;
+        bool is_live;
+};
+
+static const struct id TASK = {1, 1};
+
+static char *path_of(void *arg, struct id id, int n)
+{
+        struct fixture *f = arg;
+
+        if (!id_is_equal(id, TASK))
+                return NULL;
+        return n ? xasprintf("%s/log.%d", f->dir, n) : xasprintf("%s/log", f->dir);
+}
+
+static void append(struct fixture *f, const char *bytes)
+{
+        _cleanup_free_ char *path = path_of(f, TASK, 0);
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+        assert_true(fd >= 0);
+        assert_int_equal(io_write_all(fd, bytes, strlen(bytes)), 0);
+}
+
+static void append_lines(struct fixture *f, int n)
+{
+        _cleanup_buf_ struct buf b = {0};
+
+        for (int i = 0; i < n; i++, f->written++)
+                buf_printf(&b, "%d o F %d\n", f->written, f->written);
+        append(f, buf_str(&b));
+}
+
+static void rotate(struct fixture *f)
+{
+        for (int n = ROTATE_FILES - 1; n > 0; n--) {
+                _cleanup_free_ char *to = path_of(f, TASK, n), *from = path_of(f, TASK, n - 1);
+
+                rename(from, to);
+        }
+        append(f, "");
+}
+
+static int set_up(void **state)
+{
+        struct fixture *f = xnew(struct fixture);
+
+        snprintf(f->dir, sizeof(f->dir), "/tmp/logs-test.XXXXXX");
+        assert_non_null(mkdtemp(f->dir));
+        *state = f;
+        return 0;
+}
+
+static int tear_down(void **state)
+{
+        struct fixture *f = *state;
+
+        io_remove_tree(AT_FDCWD, f->dir);
+        buf_done(&f->lines);
+        free(f);
+        return 0;
+}
+
+/* --- the reader --------------------------------------------------------------------------------
+ */
+
+static struct reader *open_reader(struct fixture *f, int64_t tail, int64_t since_us)
+{
+        struct reader_source source = {f, path_of};
+        struct reader *r;
+
+        assert_int_equal(reader_open(&source, TASK, tail, since_us, &r), 0);
+        return r;
+}
+
+/* The next lines have these numbers, and then there is none. */
+static void expect_lines(struct reader *r, int from, int to)
+{
+        struct reader_line line;
+
+        for (int i = from; i < to; i++) {
+                char text[16];
+
+                assert_int_equal(reader_next(r, &line), 1);
+                snprintf(text, sizeof(text), "%d", i);
+                assert_int_equal(line.len, strlen(text));
+                assert_memory_equal(line.text, text, line.len);
+                assert_int_equal(line.time_us, i);
+                assert_int_equal(line.fd, 1);
+        }
+        assert_int_equal(reader_next(r, &line), 0);
+}
+
+static void lines_follow_over_rotations(void **state)
+{
+        struct fixture *f = *state;
+
+        append_lines(f, 10);
+        struct reader *r = open_reader(f, -1, 0);
+        expect_lines(r, 0, 10);
+        append_lines(f, 5); /* after the last look, before the rotation */
+        rotate(f);
+        append_lines(f, 5);
+        rotate(f);
+        append_lines(f, 5);
+        expect_lines(r, 10, 25);
+        rotate(f);
+        expect_lines(r, 25, 25);
+        append_lines(f, 1);
+        expect_lines(r, 25, 26);
+        reader_close(r);
+}
+
+static void a_file_that_was_rotated_away_is_read_to_its_end(void **state)
+{
+        struct fixture *f = *state;
+
+        append_lines(f, 3);
+        struct reader *r = open_reader(f, -1, 0);
+        expect_lines(r, 0, 3);
+        append_lines(f, 2);
+        for (int i = 0; i < ROTATE_FILES; i++)
+                rotate(f); /* ours is deleted: what is newer is empty */
+        append_lines(f, 2);
+        expect_lines(r, 3, 7);
+        reader_close(r);
+}
+
+static void a_torn_line_is_given_once_it_is_whole(void **state)
+{
+        struct fixture *f = *state;
+        struct reader_line line;
+
+        append(f, "7 e P half");
+        struct reader *r = open_reader(f, -1, 0);
+        assert_int_equal(reader_next(r, &line), 0);
+        append(f, " a line\n8 o");
+        assert_int_equal(reader_next(r, &line), 1);
+        assert_int_equal(line.fd, 2);
+        assert_true(line.is_partial);
+        assert_int_equal(line.len, 11);
+        assert_memory_equal(line.text, "half a line", 11);
+        assert_int_equal(reader_next(r, &line), 0);
+        append(f, " F \n");
+        assert_int_equal(reader_next(r, &line), 1);
+        assert_int_equal(line.len, 0);
+        reader_close(r);
+}
+
+static void the_last_lines_may_lie_in_several_files(void **state)
+{
+        struct fixture *f = *state;
+        static const struct {
+                int64_t tail;
+                int first;
+        } cases[] = {{0, 3000},    {1, 2999}, {500, 2500}, {1000, 2000},
+                     {1500, 1500}, {2999, 1}, {5000, 0},   {-1, 0}};
+
+        for (int i = 0; i < 3; i++) {
+                if (i)
+                        rotate(f);
+                append_lines(f, 1000);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct reader *r = open_reader(f, cases[i].tail, 0);
+
+                expect_lines(r, cases[i].first, 3000);
+                reader_close(r);
+        }
+        struct reader *r = open_reader(f, -1, 1234);
+        expect_lines(r, 1234, 3000);
+        reader_close(r);
+}
+
+static void damaged_records_are_passed_over(void **state)
+{
+        struct fixture *f = *state;
+        _cleanup_buf_ struct buf huge = {0};
+
+        append(f, "\nnonsense\n1 x F a\n1 o X a\n99999999999999999999999 o F a\n");
+        for (size_t i = 0; i < 3 * READER_LINE_MAX; i++)
+                buf_putc(&huge, 'x');
+        append(f, buf_str(&huge));
+        append(f, "\n");
+        append_lines(f, 2);
+        struct reader *r = open_reader(f, -1, 0);
+        expect_lines(r, 0, 2);
+        reader_close(r);
+}
+
+/* --- streams -----------------------------------------------------------------------------------
+ */
+
+static void check_done(struct fixture *f)
+{
+        if (f->ends >= f->until_ends && f->batches >= f->until_batches &&
+            f->lines.len >= f->until_bytes)
+                loop_stop(f->loop);
+}
+
+static void on_data(void *arg, const Swarm__LogData *m)
+{
+        struct fixture *f = arg;
+
+        assert_int_equal(m->stream, 5);
+        f->batches++;
+        for (size_t i = 0; i < m->n_lines; i++) {
+                buf_append(&f->lines, m->lines[i]->text.data, m->lines[i]->text.len);
+                buf_putc(&f->lines, ',');
+        }
+        check_done(f);
+}
+
+static void on_end(void *arg, const Swarm__LogEnd *m)
+{
+        struct fixture *f = arg;
+
+        assert_string_equal(m->error, "");
+        f->ends++;
+        check_done(f);
+}
+
+static bool is_live(void *arg, struct id id UNUSED)
+{
+        struct fixture *f = arg;
+
+        return f->is_live;
+}
+
+static void on_late(void *arg)
+{
+        struct fixture *f = arg;
+
+        loop_stop(f->loop);
+        fail_msg("the logs did not come: %d batches, %d ends", f->batches, f->ends);
+}
+
+static void open_logs(struct fixture *f)
+{
+        struct agent_logs_ports ports = {.path_arg = f,
+                                         .path = path_of,
+                                         .arg = f,
+                                         .is_live = is_live,
+                                         .send_data = on_data,
+                                         .send_end = on_end};
+
+        f->loop = loop_new();
+        f->logs = agent_logs_new(f->loop, &ports);
+        f->timer = loop_timer_new(f->loop, on_late, f);
+}
+
+static void close_logs(struct fixture *f)
+{
+        agent_logs_free(f->logs);
+        loop_timer_free(f->timer);
+        loop_free(f->loop);
+}
+
+static void run_until(struct fixture *f, int batches, int ends, size_t bytes)
+{
+        f->until_batches = batches;
+        f->until_ends = ends;
+        f->until_bytes = bytes;
+        loop_timer_set(f->timer, 10000);
+        loop_run(f->loop);
+        loop_timer_clear(f->timer);
+}
+
+static void start_stream(struct fixture *f, bool follow)
+{
+        Swarm__LogStart m = SWARM__LOG_START__INIT;
+        uint8_t id[ID_BYTES];
+        ProtobufCBinaryData task = wire_id(TASK, id);
+
+        m.stream = 5;
+        m.tasks = &task;
+        m.n_tasks = 1;
+        m.follow = follow;
+        m.tail = -1;
+        agent_logs_start(f->logs, &m);
+}
+
+static void a_stream_ends_when_all_is_sent(void **state)
+{
+        struct fixture *f = *state;
+
+        append_lines(f, 3);
+        open_logs(f);
+        start_stream(f, false);
+        run_until(f, 1, 1, 0);
+        assert_string_equal(buf_str(&f->lines), "0,1,2,");
+        close_logs(f);
+}
+
+static void a_window_is_kept(void **state)
+{
+        struct fixture *f = *state;
+        int lines = LOGS_BATCH_LINES_MAX * (LOG_WINDOW + 2);
+
+        append_lines(f, lines);
+        open_logs(f);
+        start_stream(f, false);
+        run_until(f, LOG_WINDOW, 0, 0);
+        assert_int_equal(f->batches, LOG_WINDOW);
+        agent_logs_on_ack(f->logs, 5, 1);
+        run_until(f, LOG_WINDOW + 1, 0, 0);
+        assert_int_equal(f->batches, LOG_WINDOW + 1);
+        agent_logs_on_ack(f->logs, 5, LOG_WINDOW);
+        run_until(f, LOG_WINDOW + 2, 1, 0);
+        assert_int_equal(f->ends, 1);
+        close_logs(f);
+}
+
+static void a_stream_follows_and_ends_with_the_container(void **state)
+{
+        struct fixture *f = *state;
+
+        f->is_live = true;
+        open_logs(f);
+        start_stream(f, true); /* there is no log yet */
+        append_lines(f, 2);
+        agent_logs_on_start(f->logs, TASK);
+        run_until(f, 0, 0, 4);
+        assert_string_equal(buf_str(&f->lines), "0,1,");
+        append_lines(f, 1);
+        run_until(f, 0, 0, 6);
+        rotate(f);
+        append_lines(f, 1);
+        run_until(f, 0, 0, 8);
+        assert_string_equal(buf_str(&f->lines), "0,1,2,3,");
+        assert_int_equal(f->ends, 0);
+        append_lines(f, 1);
+        agent_logs_on_end(f->logs, TASK);
+        run_until(f, 0, 1, 10);
+        assert_string_equal(buf_str(&f->lines), "0,1,2,3,4,");
+        close_logs(f);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                T(lines_follow_over_rotations),
+                T(a_file_that_was_rotated_away_is_read_to_its_end),
+                T(a_torn_line_is_given_once_it_is_whole),
+                T(the_last_lines_may_lie_in_several_files),
+                T(damaged_records_are_passed_over),
+                T(a_stream_ends_when_all_is_sent),
+                T(a_window_is_kept),
+                T(a_stream_follows_and_ends_with_the_container),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
