@@ -32,7 +32,7 @@ update_state() { ctl service inspect web --format '{{.UpdateStatus.State}}'; }
 
 @test "an update to an image that fails pauses, and swarmctl says so" {
         expect_fail 1 "paused" ctl service update --quiet --image web:3 \
-                --update-parallelism 1 --update-failure-action pause web
+                --update-parallelism 1 --update-delay 1s --update-failure-action pause web
         [ "$(update_state)" = paused ]
         [ "$(images | awk '$2 == "web:2" { print $1 }')" = 3 ]
         ctl service update --quiet --image web:2 web
