@@ -94,6 +94,10 @@ static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct n
         object_encode(a->store, ROW_NODES, node, &ret->object);
         Swarm__Node *m = &ret->object.m.node;
         m->state = node->state; /* suspect, too */
+        if (node->state == NODE_UNKNOWN && id_is_equal(node->id, a->config->node)) {
+                m->state = NODE_READY; /* the manager that answers, without an agent beside it */
+                m->message = (char *)(uintptr_t) "has no agent and takes no tasks";
+        }
         swarm__resources__init(&ret->reserved);
         add_reserved(node, &ret->reserved, &m->tasks);
         m->reserved = &ret->reserved;

@@ -94,8 +94,6 @@ static void expect_nodes(struct dispatcher *d, struct now now)
         MAP_FOREACH (node, i, store_nodes(d->store)) {
                 if (node->state != NODE_READY && node->state != NODE_DOWN)
                         continue;
-                if (id_is_equal(node->id, d->config.node) && !node->description)
-                        continue; /* this manager's own, without an agent */
                 struct session *s = session_new(node);
                 s->heard_ms = now.mono_ms;
                 if (node->state == NODE_READY) {

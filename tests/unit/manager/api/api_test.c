@@ -373,6 +373,26 @@ static void test_node_update(void **state UNUSED)
         core_close(&r);
 }
 
+/* The manager is a node, too: ready, though it has no agent, and without tasks. */
+static void test_own_node(void **state UNUSED)
+{
+        static const uint8_t key[32] = "the manager's";
+        Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        store_add_node(r.store, (struct id){9, 9}, key, ROLE_MANAGER, r.now.wall_ms);
+        core_add_service(&r, "web", 1);
+        const Swarm__Response *m = ASK(&r, node_list, NODE_LIST, &list);
+        assert_int_equal(m->nodes->n_nodes, 1);
+        assert_int_equal(m->nodes->nodes[0]->state, NODE_READY);
+        assert_int_equal(m->nodes->nodes[0]->manager_status, MANAGER_LEADER);
+        assert_int_equal(m->nodes->nodes[0]->tasks, 0);
+        assert_string_equal(m->nodes->nodes[0]->message, "has no agent and takes no tasks");
+        core_close(&r);
+}
+
 static void test_cluster(void **state UNUSED)
 {
         Swarm__ClusterUpdate u = SWARM__CLUSTER_UPDATE__INIT;
@@ -442,6 +462,7 @@ int main(void)
                 cmocka_unit_test(test_tasks),
                 cmocka_unit_test(test_list_in_parts),
                 cmocka_unit_test(test_node_update),
+                cmocka_unit_test(test_own_node),
                 cmocka_unit_test(test_cluster),
                 cmocka_unit_test(test_images),
                 cmocka_unit_test(test_unknown_kind),
