@@ -54,7 +54,7 @@ struct sim_agent {
         uint64_t connection; /* of the present life */
         uint8_t key[32];
         struct id node;
-        bool is_joined, is_cut;
+        bool is_joined, is_cut, is_removed;
         bool is_drained; /* in the end: the others are active then */
         int64_t tick_at;
         struct list containers; /* of the machine: they outlive the agent */

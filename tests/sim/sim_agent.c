@@ -6,6 +6,7 @@
 #include "tests/sim/sim.h"
 #include "tests/sim/sim_told.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -266,6 +267,14 @@ static void forget(struct sim_agent *a, struct sim_record *r)
         free(r);
 }
 
+static void forget_all(struct sim_agent *a)
+{
+        struct sim_record *r;
+
+        for (size_t i = 0; (r = map_next(&a->journal, &i)); i = 0)
+                forget(a, r);
+}
+
 static void port_journal_remove(void *arg, struct id task)
 {
         struct sim_agent *a = arg;
@@ -289,6 +298,14 @@ static void port_log_stop(void *arg UNUSED, const Swarm__LogStop *m UNUSED)
 
 static void port_log_ack(void *arg UNUSED, const Swarm__LogAck *m UNUSED)
 {
+}
+
+/* The process cannot end inside of the call. */
+static void port_refused(void *arg, const Swarm__Refused *m)
+{
+        struct sim_agent *a = arg;
+
+        a->is_removed = a->is_removed || m->code == EACCES;
 }
 
 static void port_session(void *arg, const Swarm__Session *m)
@@ -408,7 +425,8 @@ void sim_agent_start(struct sim_agent *a)
                                     .on_log_start = port_log_start,
                                     .on_log_stop = port_log_stop,
                                     .on_log_ack = port_log_ack,
-                                    .on_session = port_session};
+                                    .on_session = port_session,
+                                    .on_refused = port_refused};
         struct agent_config config = {rng_next(&a->sim->rng), &a->description};
         struct step *s = xnew(struct step);
 
@@ -478,6 +496,23 @@ void sim_agent_reboot(struct sim_agent *a)
         }
 }
 
+static void make_key(struct sim_agent *a)
+{
+        for (size_t i = 0; i < sizeof(a->key); i++)
+                a->key[i] = (uint8_t)rng_next(&a->sim->rng);
+}
+
+/* A removed node is wiped by its administrator, and joins as a new one. */
+static void join_anew(struct sim_agent *a)
+{
+        sim_trace(a->sim, "%s: was removed, joins anew", a->hostname);
+        sim_agent_reboot(a);
+        forget_all(a);
+        make_key(a);
+        a->is_removed = a->is_joined = false;
+        a->node = (struct id){0, 0};
+}
+
 void sim_agent_hear(struct sim_agent *a, uint64_t connection, const uint8_t *p, size_t n)
 {
         struct sim *sim = a->sim;
@@ -497,6 +532,10 @@ void sim_agent_hear(struct sim_agent *a, uint64_t connection, const uint8_t *p, 
                 return;
         }
         agent_on_message(a->core, sim_now(sim), p, n);
+        if (a->is_removed) {
+                join_anew(a);
+                return;
+        }
         schedule_tick(a);
 }
 
@@ -527,13 +566,12 @@ void sim_agent_init(struct sim *sim, int index)
         a->index = index;
         list_init(&a->containers);
         a->journal = MAP_INIT(struct sim_record, id, MAP_KEY_ID);
-        for (size_t i = 0; i < sizeof(a->key); i++)
-                a->key[i] = (uint8_t)rng_next(&sim->rng);
+        make_key(a);
         snprintf(a->hostname, sizeof(a->hostname), "n%d", index);
         swarm__node_description__init(&a->description);
         swarm__resources__init(&a->capacity);
         a->capacity.nano_cpus = 8 * NANO_PER_CPU;
-        a->capacity.memory_bytes = 16LL << 30;
+        a->capacity.memory_bytes = sim_between(sim, 4, 64) * (128LL << 20);
         a->description.hostname = a->hostname;
         a->description.os = (char *)"linux";
         a->description.arch = (char *)"x86_64";
@@ -544,16 +582,13 @@ void sim_agent_init(struct sim *sim, int index)
 
 void sim_agent_done(struct sim_agent *a)
 {
-        struct sim_record *r;
-
         agent_free(a->core);
         while (!list_is_empty(&a->containers)) {
                 struct list *l = list_pop_front(&a->containers);
 
                 free(LIST_ITEM(l, struct sim_container, link));
         }
-        for (size_t i = 0; (r = map_next(&a->journal, &i)); i = 0)
-                forget(a, r);
+        forget_all(a);
         map_done(&a->journal);
         buf_done(&a->reported);
 }

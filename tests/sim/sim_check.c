@@ -3,6 +3,7 @@
  * machines, what is acknowledged is there. After healing: what was asked for runs, and nothing
  * else.
  */
+#include "manager/store/constraint.h"
 #include "tests/sim/sim.h"
 
 #include <stdio.h>
@@ -21,7 +22,7 @@ static void check_capacity(struct sim *sim, const struct node *node)
         LIST_FOREACH (t, &node->tasks, node_link) {
                 const Swarm__Resources *r = t->spec->msg->task->reservations;
 
-                if (r && !task_state_is_terminal(t->state) && t->desired <= TASK_RUNNING)
+                if (r && t->state >= TASK_ASSIGNED && !task_state_is_terminal(t->state))
                         memory += r->memory_bytes;
         }
         if (memory > node->description->capacity->memory_bytes)
@@ -62,24 +63,6 @@ void sim_check_step(struct sim *sim)
 
 /* --- after healing -------------------------------------------------------------------------------
  */
-static size_t live_nodes_of(struct sim *sim)
-{
-        struct node *node;
-        size_t i, n = 0;
-
-        MAP_FOREACH (node, i, store_nodes(sim->manager.store))
-                n += node->state == NODE_READY && node->availability == AVAILABILITY_ACTIVE;
-        return n;
-}
-
-static bool is_container_running(struct sim *sim, const struct task *t)
-{
-        struct sim_agent *a = sim_agent_by_node(sim, t->node->id);
-        struct sim_container *c = a ? sim_agent_find(a, t->id) : NULL;
-
-        return c && c->state == SIM_RUNNING;
-}
-
 static const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 static const char *say(const char *format, ...)
@@ -92,23 +75,143 @@ static const char *say(const char *format, ...)
         return stuck;
 }
 
-/* Every slot of a service has one live task, and it runs what the service asks for. */
-static const char *check_service(struct sim *sim, struct service *s)
+static size_t live_nodes_of(struct sim *sim, const struct spec *spec)
 {
-        const Swarm__ServiceSpec *spec = s->spec->msg;
-        uint64_t running = 0, live = 0;
+        struct node *node;
+        size_t i, n = 0;
+
+        MAP_FOREACH (node, i, store_nodes(sim->manager.store))
+                n += node->state == NODE_READY && node->availability == AVAILABILITY_ACTIVE &&
+                     constraint_spec_is_met(spec, node);
+        return n;
+}
+
+static bool is_container_running(struct sim *sim, const struct task *t)
+{
+        struct sim_agent *a = sim_agent_by_node(sim, t->node->id);
+        struct sim_container *c = a ? sim_agent_find(a, t->id) : NULL;
+
+        return c && c->state == SIM_RUNNING;
+}
+
+static int64_t memory_of(const struct spec *spec)
+{
+        const Swarm__Resources *r = spec->msg->task->reservations;
+
+        return r ? r->memory_bytes : 0;
+}
+
+static bool can_take(const struct node *node, const struct task *task)
+{
+        uint64_t max = task->spec->msg->task->placement->max_replicas_per_node, mine = 0;
+        int64_t left = node->description->capacity->memory_bytes;
         struct task *t;
 
-        if (s->is_removing)
-                return say("service %s is still being removed", s->name);
+        if (node->state != NODE_READY || node->availability != AVAILABILITY_ACTIVE ||
+            !constraint_spec_is_met(task->spec, node))
+                return false;
+        LIST_FOREACH (t, &node->tasks, node_link) {
+                if (task_state_is_terminal(t->state))
+                        continue;
+                left -= memory_of(t->spec);
+                mine += t->service == task->service;
+        }
+        return left >= memory_of(task->spec) && (max == 0 || mine < max);
+}
+
+/* A task may wait for ever only where no node can take it. */
+static bool has_place(struct sim *sim, const struct task *task)
+{
+        struct node *node;
+        size_t i;
+
+        if (task->node)
+                return can_take(task->node, task);
+        MAP_FOREACH (node, i, store_nodes(sim->manager.store))
+                if (can_take(node, task))
+                        return true;
+        return false;
+}
+
+static const char *check_placement(const struct task *t)
+{
+        uint64_t max = t->spec->msg->task->placement->max_replicas_per_node, mine = 0;
+        struct task *other;
+
+        if (!t->node || t->desired > TASK_RUNNING || task_state_is_terminal(t->state))
+                return NULL;
+        if (!constraint_spec_is_met(t->spec, t->node))
+                return say("a task of %s is on %s against its constraints", t->service->name,
+                           node_hostname(t->node));
+        LIST_FOREACH (other, &t->node->tasks, node_link)
+                mine += other->service == t->service && other->desired <= TASK_RUNNING &&
+                        !task_state_is_terminal(other->state);
+        if (max && mine > max)
+                return say("%llu tasks of %s on %s, where %llu may be", (unsigned long long)mine,
+                           t->service->name, node_hostname(t->node), (unsigned long long)max);
+        return NULL;
+}
+
+static size_t count_running(struct sim *sim, const struct sim_container *like)
+{
+        size_t n = 0;
+
+        for (int i = 0; i < sim->n_agents; i++) {
+                struct sim_container *c;
+
+                LIST_FOREACH (c, &sim->agents[i].containers, link)
+                        n += c->state == SIM_RUNNING && c->slot == like->slot &&
+                             id_is_equal(c->service_id, like->service_id);
+        }
+        return n;
+}
+
+/* No live task before it in the list has its slot, or its node if the service is global. */
+static bool is_first_of_slot(const struct service *s, const struct task *task)
+{
+        struct task *t;
+
+        LIST_FOREACH (t, &s->tasks, service_link) {
+                if (t == task)
+                        break;
+                if (t->desired <= TASK_RUNNING && t->slot == task->slot &&
+                    (t->slot || t->node == task->node))
+                        return false;
+        }
+        return true;
+}
+
+/* Every live task runs or has no place; an update may have left two of a slot, a new one that has
+ * no place, and the old one until then. */
+static const char *check_tasks(struct sim *sim, struct service *s, uint64_t want)
+{
+        uint64_t live = 0;
+        struct task *t;
+
         LIST_FOREACH (t, &s->tasks, service_link) {
                 if (t->desired > TASK_RUNNING)
                         continue;
-                live++;
+                live += is_first_of_slot(s, t);
                 if (t->state == TASK_RUNNING && is_container_running(sim, t))
-                        running++;
+                        continue;
+                if (t->state != TASK_PENDING || has_place(sim, t))
+                        return say("service %s: task %s of slot %u is %s, should be %s", s->name,
+                                   ID_S(t->id), t->slot, task_state_name(t->state),
+                                   task_state_name(t->desired));
         }
-        uint64_t want = spec->mode == MODE_GLOBAL ? live_nodes_of(sim) : spec->replicas;
+        if (live != want)
+                return say("service %s: %llu live of %llu", s->name, (unsigned long long)live,
+                           (unsigned long long)want);
+        return NULL;
+}
+
+/* It runs what it asks for, if it can. */
+static const char *check_service(struct sim *sim, struct service *s)
+{
+        const Swarm__ServiceSpec *spec = s->spec->msg;
+
+        if (s->is_removing)
+                return say("service %s is still being removed", s->name);
         if (str_has_prefix(spec->task->container->image, "bad"))
                 return NULL;
         if (s->update.state == UPDATE_UPDATING || s->update.state == UPDATE_ROLLBACK_STARTED)
@@ -116,11 +219,8 @@ static const char *check_service(struct sim *sim, struct service *s)
                            update_state_name(s->update.state));
         if (s->update.state == UPDATE_PAUSED || s->update.state == UPDATE_ROLLBACK_PAUSED)
                 return NULL; /* it waits for its user, with what it had */
-        if (running != want || live != want)
-                return say("service %s: %llu live and %llu running of %llu", s->name,
-                           (unsigned long long)live, (unsigned long long)running,
-                           (unsigned long long)want);
-        return NULL;
+        return check_tasks(
+                sim, s, spec->mode == MODE_GLOBAL ? live_nodes_of(sim, s->spec) : spec->replicas);
 }
 
 /* No container runs that no task wants. */
@@ -141,6 +241,12 @@ static const char *check_orphans(struct sim *sim)
                                 return say("%s runs %s, which should be %s",
                                            sim->agents[i].hostname, ID_S(c->id),
                                            task_state_name(t->desired));
+                        if (task_state_is_terminal(t->state))
+                                return say("%s runs %s, which is %s", sim->agents[i].hostname,
+                                           ID_S(c->id), task_state_name(t->state));
+                        if (c->slot && count_running(sim, c) > 1)
+                                return say("slot %llu of %s runs more than once",
+                                           (unsigned long long)c->slot, t->service->name);
                 }
         }
         return NULL;
@@ -160,8 +266,8 @@ static const char *check_promises(struct sim *sim)
                 if (s->exists != (is != NULL))
                         return say("service %s %s, but the user was told otherwise", s->name,
                                    is ? "exists" : "does not exist");
-                if (is && !s->is_global && !s->is_image_ambiguous &&
-                    is->spec->msg->replicas != s->replicas)
+                bool is_back = is && is->update.state >= UPDATE_ROLLBACK_STARTED;
+                if (is && !s->is_global && !is_back && is->spec->msg->replicas != s->replicas)
                         return say("service %s has %llu replicas, the user was promised %llu",
                                    s->name, (unsigned long long)is->spec->msg->replicas,
                                    (unsigned long long)s->replicas);
@@ -172,6 +278,7 @@ static const char *check_promises(struct sim *sim)
 const char *sim_check_converged(struct sim *sim)
 {
         struct service *s;
+        struct task *t;
         size_t i;
 
         if (!sim->manager.turn || sim->manager.is_committing)
@@ -186,6 +293,12 @@ const char *sim_check_converged(struct sim *sim)
         }
         MAP_FOREACH (s, i, store_services(sim->manager.store)) {
                 const char *problem = check_service(sim, s);
+
+                if (problem)
+                        return problem;
+        }
+        MAP_FOREACH (t, i, store_tasks(sim->manager.store)) {
+                const char *problem = check_placement(t);
 
                 if (problem)
                         return problem;

@@ -34,6 +34,7 @@ static void give_up(struct sim_service *s)
         free(s->after);
         s->after = NULL;
         s->waiting = 0;
+        s->is_asking = false;
         s->is_ambiguous = true;
 }
 
@@ -47,7 +48,7 @@ struct spec_parts {
         Swarm__Resources reserve;
         Swarm__Health health;
         Swarm__Number delay;
-        char *cmd;
+        char *cmd, *constraint;
 };
 
 static void fill_update(struct sim *sim, Swarm__UpdateConfig *u)
@@ -77,7 +78,14 @@ static void fill_spec(struct sim *sim, const struct sim_service *s, struct spec_
         p->rollback.failure_action = ACTION_PAUSE;
         p->delay.value = sim_between(sim, 0, 3000);
         p->restart.delay_ms = &p->delay;
-        p->reserve.memory_bytes = 64 << 20;
+        p->reserve.memory_bytes = sim_between(sim, 1, 4) * (64 << 20);
+        p->placement.max_replicas_per_node = s->max_per_node;
+        if (sim_chance(sim, 200)) {
+                p->constraint = (char *)(sim_chance(sim, 500) ? "node.labels.zone==a"
+                                                              : "node.labels.zone!=a");
+                p->placement.constraints = &p->constraint;
+                p->placement.n_constraints = 1;
+        }
         p->container.image = (char *)(s->is_bad              ? "bad:1"
                                       : sim_chance(sim, 500) ? "good:1"
                                                              : "good:2");
@@ -111,7 +119,10 @@ static void create(struct sim *sim, struct sim_service *s)
         after.is_global = sim_chance(sim, 250);
         after.is_bad = sim_chance(sim, 100);
         after.replicas = (uint64_t)sim_between(sim, 0, REPLICAS_MAX);
-        after.is_ambiguous = after.is_image_ambiguous = false;
+        after.max_per_node = sim_chance(sim, 300) ? (uint64_t)sim_between(sim, 1, 4) : 0;
+        if (after.is_global)
+                after.max_per_node = 0;
+        after.is_ambiguous = false;
         fill_spec(sim, &after, &p);
         r.kind_case = SWARM__REQUEST__KIND_SERVICE_CREATE;
         r.service_create = &p.spec;
@@ -148,7 +159,6 @@ static void update(struct sim *sim, struct sim_service *s)
         struct spec_parts p;
 
         after.is_bad = sim_chance(sim, 150);
-        after.is_image_ambiguous = true;
         fill_spec(sim, &after, &p);
         p.task.force_update = rng_next(&sim->rng);
         u.ref = s->name;
@@ -165,7 +175,7 @@ static void roll_back(struct sim *sim, struct sim_service *s)
         Swarm__ServiceUpdate u = SWARM__SERVICE_UPDATE__INIT;
         Swarm__Request r = SWARM__REQUEST__INIT;
 
-        after.is_image_ambiguous = after.is_ambiguous = true;
+        after.is_ambiguous = true;
         u.ref = s->name;
         u.rollback = true;
         r.kind_case = SWARM__REQUEST__KIND_SERVICE_UPDATE;
@@ -205,6 +215,39 @@ static void set_availability(struct sim *sim, int index, enum node_availability 
         send_request(sim, &r);
 }
 
+static void set_zone(struct sim *sim, int index)
+{
+        Swarm__NodeUpdate u = SWARM__NODE_UPDATE__INIT;
+        Swarm__KeyValue zone = SWARM__KEY_VALUE__INIT;
+        Swarm__KeyValue *zones = &zone;
+        Swarm__Request r = SWARM__REQUEST__INIT;
+
+        zone.key = (char *)"zone";
+        zone.value = (char *)(sim_chance(sim, 500) ? "a" : "b");
+        u.ref = sim->agents[index].hostname;
+        u.n_label_add = 1;
+        u.label_add = &zones;
+        r.kind_case = SWARM__REQUEST__KIND_NODE_UPDATE;
+        r.node_update = &u;
+        sim_trace(sim, "client: node %s is in zone %s", u.ref, zone.value);
+        send_request(sim, &r);
+}
+
+static void remove_node(struct sim *sim, int index)
+{
+        Swarm__NodeRemove m = SWARM__NODE_REMOVE__INIT;
+        Swarm__Request r = SWARM__REQUEST__INIT;
+        char *ref = sim->agents[index].hostname;
+
+        m.n_refs = 1;
+        m.refs = &ref;
+        m.force = true;
+        r.kind_case = SWARM__REQUEST__KIND_NODE_REMOVE;
+        r.node_remove = &m;
+        sim_trace(sim, "client: remove node %s", ref);
+        send_request(sim, &r);
+}
+
 void sim_client_init(struct sim *sim)
 {
         for (int i = 0; i < sim->n_services; i++)
@@ -235,9 +278,13 @@ void sim_client_act(struct sim *sim)
 {
         if (sim_chance(sim, 250))
                 act_on(sim, &sim->services[rng_below(&sim->rng, (uint64_t)sim->n_services)]);
+        int index = (int)rng_below(&sim->rng, (uint64_t)sim->n_agents);
         if (sim_chance(sim, 50))
-                set_availability(sim, (int)rng_below(&sim->rng, (uint64_t)sim->n_agents),
-                                 (enum node_availability)sim_between(sim, 0, 2));
+                set_availability(sim, index, (enum node_availability)sim_between(sim, 0, 2));
+        else if (sim_chance(sim, 50))
+                set_zone(sim, index);
+        else if (sim_chance(sim, 10))
+                remove_node(sim, index);
 }
 
 /* Every node but those that stay drained can take tasks again. */
@@ -251,13 +298,78 @@ static bool settle_node(struct sim *sim, struct sim_agent *a)
         return node && node->availability == wanted;
 }
 
+/* Which of the two it is of what was never answered. */
+static void ask(struct sim *sim, struct sim_service *s)
+{
+        Swarm__RefList refs = SWARM__REF_LIST__INIT;
+        Swarm__Request r = SWARM__REQUEST__INIT;
+        char *name = s->name;
+
+        refs.n_refs = 1;
+        refs.refs = &name;
+        r.kind_case = SWARM__REQUEST__KIND_SERVICE_GET;
+        r.service_get = &refs;
+        s->is_asking = true;
+        s->sent_ms = sim->now_ms;
+        s->waiting = send_request(sim, &r);
+}
+
+static bool settle_service(struct sim *sim, struct sim_service *s)
+{
+        if (s->waiting && sim->now_ms - s->sent_ms > REQUEST_LOST_MS)
+                give_up(s);
+        if (!s->waiting && s->is_ambiguous)
+                ask(sim, s);
+        return !s->waiting && !s->is_ambiguous;
+}
+
 bool sim_client_settle(struct sim *sim)
 {
         bool is_settled = true;
 
         for (int i = 0; i < sim->n_agents; i++)
                 is_settled = settle_node(sim, &sim->agents[i]) && is_settled;
+        for (int i = 0; i < sim->n_services; i++)
+                is_settled = settle_service(sim, &sim->services[i]) && is_settled;
         return is_settled;
+}
+
+/* The answer to ask(). */
+static void learn(struct sim *sim, struct sim_service *s, const Swarm__Response *r)
+{
+        bool is_there = r->code == 0 && r->kind_case == SWARM__RESPONSE__KIND_SERVICES &&
+                        r->services->n_services == 1;
+
+        s->waiting = 0;
+        s->is_asking = false;
+        if (!is_there && r->code != ENOENT) {
+                sim_fail(sim, "service %s: the question after it is answered with %u: %s", s->name,
+                         r->code, r->error);
+                return;
+        }
+        s->exists = is_there;
+        s->is_ambiguous = false;
+        if (!is_there)
+                return;
+        s->is_global = r->services->services[0]->spec->mode == MODE_GLOBAL;
+        s->replicas = r->services->services[0]->spec->replicas;
+}
+
+static void take_answer(struct sim *sim, struct sim_service *s, const Swarm__Response *r)
+{
+        struct sim_service *after = STEAL_PTR(s->after);
+
+        s->waiting = 0;
+        if (r->code == 0) {
+                *s = *after;
+                s->waiting = 0;
+        } else {
+                sim_trace(sim, "client: %s: %s", s->name, r->error);
+                if ((r->code == EEXIST || r->code == ENOENT) && !s->is_ambiguous)
+                        sim_fail(sim, "service %s: the user was told otherwise before: %s", s->name,
+                                 r->error);
+        }
+        free(after);
 }
 
 void sim_client_hear(struct sim *sim, const uint8_t *p, size_t n)
@@ -274,17 +386,10 @@ void sim_client_hear(struct sim *sim, const uint8_t *p, size_t n)
 
                 if (!s->waiting || s->waiting != r->number)
                         continue;
-                struct sim_service *after = STEAL_PTR(s->after);
-                if (r->code == 0) {
-                        after->waiting = 0;
-                        *s = *after;
-                } else {
-                        sim_trace(sim, "client: %s: %s", s->name, r->error);
-                        s->waiting = 0;
-                        if (r->code == EEXIST || r->code == ENOENT)
-                                s->is_ambiguous = true;
-                }
-                free(after);
+                if (s->is_asking)
+                        learn(sim, s, r);
+                else
+                        take_answer(sim, s, r);
                 return;
         }
 }

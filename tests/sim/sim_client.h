@@ -11,10 +11,11 @@ struct sim;
 struct sim_service {
         char name[16];
         bool exists, is_ambiguous; /* ambiguous: an answer never came, either may be true */
-        bool is_image_ambiguous;   /* an automatic rollback may have changed it */
         uint64_t replicas;
         bool is_global, is_bad;
-        uint64_t waiting; /* number of the request that is under way; 0: none */
+        uint64_t max_per_node; /* 0: any number */
+        bool is_asking;        /* what waits is a question only */
+        uint64_t waiting;      /* number of the request that is under way; 0: none */
         int64_t sent_ms;
         struct sim_service *after; /* what holds if it is answered well; owned */
 };
