@@ -55,7 +55,7 @@ struct daemon {
         int64_t tick_at_ms; /* what the timer is set to */
         int lock_fd;
         int exit_code;
-        bool has_session;
+        bool has_session, is_lost;
 };
 
 /* --- the round -----------------------------------------------------------------------------------
@@ -161,6 +161,10 @@ static void port_reconnect(void *arg)
 {
         struct daemon *d = arg;
 
+        if (!d->is_lost) /* once: it may stay silent for long, or for good if we were removed */
+                log_warn("the manager is silent: trying again, containers go on manager=%s",
+                         link_manager(d->link));
+        d->is_lost = true;
         link_reconnect(d->link);
 }
 
@@ -201,6 +205,9 @@ static void port_session(void *arg, const Swarm__Session *m)
         link_set_managers(d->link, m->managers, m->n_managers);
         agent_logs_on_session(d->logs);
         image_store_on_session(containers_images(d->containers));
+        if (d->is_lost)
+                log_info("a manager is found again manager=%s", link_manager(d->link));
+        d->is_lost = false;
         if (d->has_session)
                 return;
         d->has_session = true;

@@ -167,7 +167,8 @@ static int check_mount(const Swarm__Mount *m, struct err *err)
                 return err_set(err, EINVAL, "source of a bind mount must be an absolute path");
         if (m->type == MOUNT_TMPFS && *m->source)
                 return err_set(err, EINVAL, "a tmpfs mount has no source");
-        if (m->type == MOUNT_VOLUME && *m->source && !name_is_valid(m->source))
+        if (m->type == MOUNT_VOLUME && *m->source && !strstr(m->source, "{{") &&
+            !name_is_valid(m->source)) /* what a template makes of it is checked on the node */
                 return err_set(err, EINVAL, "\"%s\" is not a name of a volume", m->source);
         if (m->type != MOUNT_BIND && (*m->propagation || m->nonrecursive || m->create_source))
                 return err_set(err, EINVAL, "bind-* keys do not go with type %s", type);
