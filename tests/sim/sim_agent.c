@@ -311,9 +311,16 @@ static void port_refused(void *arg, const Swarm__Refused *m)
 static void port_session(void *arg, const Swarm__Session *m)
 {
         struct sim_agent *a = arg;
-        struct id id;
+        struct id id = {0, 0};
 
-        if (wire_get_id(&m->node_id, &id) < 0 || !id_is_equal(id, a->node))
+        if (wire_get_id(&m->node_id, &id) == 0 && !id_is_equal(id, a->node)) {
+                /* Removed, and a late Join of its own brought it back as a new node. */
+                struct node *node = store_find_node_by_key(a->sim->manager.shadow, a->key);
+
+                if (node)
+                        a->node = node->id;
+        }
+        if (!id_is_equal(id, a->node))
                 sim_fail(a->sim, "%s: the session is of another node", a->hostname);
 }
 

@@ -252,6 +252,13 @@ static const char *check_orphans(struct sim *sim)
         return NULL;
 }
 
+/* An automatic rollback leaves no previous spec, whatever the state after it. */
+static bool was_rolled_back(const struct service *s)
+{
+        return s->update.state >= UPDATE_ROLLBACK_STARTED ||
+               (!s->previous_spec && s->last_spec_version > 1);
+}
+
 /* What was acknowledged is there. */
 static const char *check_promises(struct sim *sim)
 {
@@ -266,7 +273,7 @@ static const char *check_promises(struct sim *sim)
                 if (s->exists != (is != NULL))
                         return say("service %s %s, but the user was told otherwise", s->name,
                                    is ? "exists" : "does not exist");
-                bool is_back = is && is->update.state >= UPDATE_ROLLBACK_STARTED;
+                bool is_back = is && was_rolled_back(is);
                 if (is && !s->is_global && !is_back && is->spec->msg->replicas != s->replicas)
                         return say("service %s has %llu replicas, the user was promised %llu",
                                    s->name, (unsigned long long)is->spec->msg->replicas,
