@@ -58,13 +58,17 @@ static int64_t base_delay_ms(const struct task *task)
         return policy && policy->delay_ms ? policy->delay_ms->value : DEFAULT_RESTART_DELAY_MS;
 }
 
-/* The delay after `failures` failures in a row, the last one included. */
+/* The delay after `failures` failures in a row, the last one included. A slot without a delay of
+ * its own gets one with its third failure: else it would fail a thousand times a second. */
 static int64_t delay_ms(int64_t base_ms, unsigned failures)
 {
         int64_t ms = base_ms;
 
-        for (unsigned i = 1; i < failures && ms > 0 && ms < RESTART_BACKOFF_MAX_MS; i++)
-                ms = MIN(ms * 2, RESTART_BACKOFF_MAX_MS);
+        for (unsigned i = 1; i < failures && ms < RESTART_BACKOFF_MAX_MS; i++) {
+                int64_t least_ms = i > 1 ? RESTART_BACKOFF_MIN_MS : 0;
+
+                ms = MIN(MAX(ms * 2, least_ms), RESTART_BACKOFF_MAX_MS);
+        }
         return ms;
 }
 

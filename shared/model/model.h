@@ -110,7 +110,9 @@ bool task_state_is_valid(uint32_t v);
 #define DEFAULT_HEALTH_TIMEOUT_MS        30000
 #define DEFAULT_HEALTH_RETRIES           3
 #define DEFAULT_HEALTH_START_INTERVAL_MS 5000
-/* The restart delay doubles while a slot keeps failing, to MAX; up for RESET it starts anew. */
+/* The restart delay doubles while a slot keeps failing, from at least MIN with the third failure,
+ * to MAX; up for RESET it starts anew. */
+#define RESTART_BACKOFF_MIN_MS   100
 #define RESTART_BACKOFF_MAX_MS   300000
 #define RESTART_BACKOFF_RESET_MS 600000
 
