@@ -107,7 +107,9 @@ void update_forget(struct slot *slot)
 static void begin(struct orch_service *os)
 {
         os->update.is_active = true;
-        if (!is_rollback(os))
+        if (os->service->update.state == UPDATE_ROLLBACK_COMPLETED)
+                update_move(os, UPDATE_ROLLBACK_STARTED, "rollback in progress");
+        else if (!is_rollback(os))
                 update_move(os, UPDATE_UPDATING, "update in progress");
         service_mark(os);
 }

@@ -8,7 +8,8 @@
  *              +-- from any of them, when the user changes the service
  *
  * ROLLBACK_STARTED is also entered by a user's `service rollback` (the api moves it). Invariant: a
- * rollback is never rolled back.
+ * rollback is never rolled back, also not when it goes on for tasks that had no place before, after
+ * ROLLBACK_COMPLETED.
  */
 #include <assert.h>
 
@@ -24,7 +25,7 @@ static const unsigned legal_moves[] = {
         [UPDATE_COMPLETED] = BIT(UPDATE_UPDATING),
         [UPDATE_ROLLBACK_STARTED] = BIT(UPDATE_ROLLBACK_PAUSED) | BIT(UPDATE_ROLLBACK_COMPLETED),
         [UPDATE_ROLLBACK_PAUSED] = BIT(UPDATE_UPDATING),
-        [UPDATE_ROLLBACK_COMPLETED] = BIT(UPDATE_UPDATING),
+        [UPDATE_ROLLBACK_COMPLETED] = BIT(UPDATE_ROLLBACK_STARTED),
 };
 
 void update_move(struct orch_service *os, enum update_state to, const char *message)
