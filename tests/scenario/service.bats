@@ -92,7 +92,7 @@ setup_file() {
         ctl service create --quiet --name pinned --replicas 2 --network none --constraint node.labels.disk==ssd web:1 /bin/main
         [ "$(ctl service ps pinned --format '{{.Node}}' | sort -u)" = n2 ]
         ctl service create --detach --quiet --name big --network none --reserve-memory 1T web:1 /bin/main
-        wait_for 5 "the reason" ctl_error_is big "no suitable node (insufficient resources on 3 nodes)"
+        wait_for 5 "the reason" ctl_error_is big "insufficient resources on 3 nodes"
         ctl service rm pinned big
 }
 ctl_error_is() { ctl service ps "$1" --no-trunc --format '{{.Error}}' | grep -qF "$2"; }
