@@ -98,11 +98,19 @@ static bool still_fits(const struct task *task, Swarm__Resources *free_now)
  * that an update has yet to replace. */
 static const struct spec *placement_of(const struct task *task)
 {
-        const struct slot *slot = index_slot_of(task);
+        const struct service *service = task->service;
 
-        if (!slot || slot->phase & PHASE_QUEUED || task_is_outdated(slot->os, task))
-                return task->spec;
-        return task->service->spec;
+        switch (service->update.state) {
+        case UPDATE_NONE:
+        case UPDATE_COMPLETED:
+        case UPDATE_ROLLBACK_COMPLETED:
+                return task_is_outdated(service->orch, task) ? task->spec : service->spec;
+        case UPDATE_UPDATING:
+        case UPDATE_PAUSED:
+        case UPDATE_ROLLBACK_STARTED:
+        case UPDATE_ROLLBACK_PAUSED: return task->spec;
+        }
+        return task->spec;
 }
 
 static void enforce(struct orchestrator *o, struct node *node)

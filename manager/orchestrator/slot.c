@@ -105,18 +105,26 @@ static void step_ended(struct slot *slot, struct task *newest)
 
 static void step_global(struct slot *slot)
 {
-        struct orch_service *os = slot->os;
-
         if (!slot_node_is_valid(slot)) {
                 slot_set_desired(slot, NULL, TASK_SHUTDOWN);
                 return;
         }
         if (!slot_node_is_open(slot))
                 return;
-        struct task *newest = slot_newest(slot);
-        if (!newest)
+        if (!slot_newest(slot))
                 slot_add_task(slot, TASK_RUNNING, 0, 0, 0);
-        else if (!slot->phase && task_is_dirty(os, newest))
+}
+
+/* Its node does not suit the spec in force any more, or is open for an update only now. */
+static void step_outdated(struct slot *slot, const struct task *newest)
+{
+        struct orch_service *os = slot->os;
+
+        if (slot->phase || !task_is_dirty(os, newest))
+                return;
+        if ((!task_is_live(newest) || task_has_ended(newest)) && restart_is_wanted(slot, newest))
+                return; /* by a task of the spec in force */
+        if (!os->is_global || (slot_node_is_valid(slot) && slot_node_is_open(slot)))
                 update_add(slot);
 }
 
@@ -148,6 +156,7 @@ void slot_step(struct slot *slot)
         struct task *newest = slot_newest(slot);
         if (newest) {
                 retire_older(slot, newest);
+                step_outdated(slot, newest);
                 if (!task_is_live(newest) || task_has_ended(newest) || is_evicted(slot, newest))
                         step_ended(slot, newest);
                 update_slot(slot, &due_ms);

@@ -148,6 +148,17 @@ static int64_t to_mono(const struct orch_service *os, int64_t wall_ms)
         return now.mono_ms - MAX(now.wall_ms - wall_ms, 0);
 }
 
+/* The task took another version's place: it is not of a slot that was added meanwhile. */
+static bool is_replacement(const struct slot *slot, const struct task *task)
+{
+        int64_t limit = slot->os->o->history_limit;
+
+        for (size_t i = 0; i < slot->count && slot_task(slot, i) != task; i++)
+                if (slot_task(slot, i)->spec->version != task->spec->version)
+                        return true;
+        return limit == 0 || limit == 1; /* what was there before is not kept */
+}
+
 /* After a restart of the manager: where did this slot stand? */
 static void resume_slot(struct slot *slot)
 {
@@ -155,7 +166,7 @@ static void resume_slot(struct slot *slot)
         const Swarm__UpdateConfig *c = config(os);
         struct task *task = task_of_update(slot);
 
-        if (!task)
+        if (!task || !is_replacement(slot, task))
                 return;
         os->update.total++;
         if (restart_ended_by_itself(task)) {
