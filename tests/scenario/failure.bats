@@ -91,6 +91,12 @@ daemon_kill_only() { kill -KILL "$(daemon_pid "$1")"; }
         [ "$before" = "$(all_pids)" ]
 }
 
+@test "each of 400 requests in a row is answered" {
+        for i in $(seq 400); do
+                ctl --timeout 5s info >/dev/null || { echo "request $i"; return 1; }
+        done
+}
+
 @test "a supervisor that is killed does not take the others along" {
         shim=$(ps -o ppid= -p "$(container_pids n1 | head -n 1)" | tr -d ' ')
         kill -KILL "$shim"
