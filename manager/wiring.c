@@ -32,6 +32,8 @@ struct manager {
         struct net_keys node_keys, cluster_keys;
         struct id node;
         bool is_new_cluster;
+        char *managers[2]; /* addresses that agents are told; the turn keeps the pointer */
+        struct turn_config turn;
 };
 
 static char *path_of(const struct manager *m, const char *name)
@@ -150,19 +152,12 @@ static int open_driver(struct manager *m)
         _cleanup_free_ char *ipc = xasprintf("ipc://%s", socket);
         _cleanup_free_ char *blob_dir = path_of(m, "manager/blobs");
         const char *endpoints[] = {tcp, ipc, NULL};
-        char *managers[] = {m->options->advertise, NULL};
-        struct turn_config turn = {
-                .version = SWARM_VERSION,
-                .node = m->node,
-                .hostname = m->options->hostname,
-                .managers = managers,
-        };
         struct driver_config c = {
                 .loop = m->loop,
                 .store = m->store,
                 .db = m->db,
                 .gate = m->gate,
-                .turn = &turn,
+                .turn = &m->turn,
                 .cluster_keys = &m->cluster_keys,
                 .endpoints = endpoints,
                 .blob_dir = blob_dir,
@@ -170,7 +165,12 @@ static int open_driver(struct manager *m)
                 .on_ready = on_ready,
         };
 
-        if (getrandom(&turn.seed, sizeof(turn.seed), 0) != sizeof(turn.seed))
+        m->managers[0] = m->options->advertise;
+        m->turn = (struct turn_config){.version = SWARM_VERSION,
+                                       .node = m->node,
+                                       .hostname = m->options->hostname,
+                                       .managers = m->managers};
+        if (getrandom(&m->turn.seed, sizeof(m->turn.seed), 0) != sizeof(m->turn.seed))
                 abort();
         return driver_open(&c, &m->driver, &m->err);
 }

@@ -11,6 +11,7 @@
 
 #include "manager/blobs/blobs_internal.h"
 #include "shared/base/io.h"
+#include "shared/base/log.h"
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
 #include "shared/base/time.h"
@@ -124,6 +125,8 @@ static void work(void *arg)
                 r = io_write_all(u->fd, c->data.data, c->data.len);
                 if (r < 0) {
                         err_set(&job->err, -r, "%s", err_name(r));
+                        if (ftruncate(u->fd, 0) < 0) /* its room is free before the client hears */
+                                log_warn("blob %.19s: %s", u->digest, err_name(errno));
                         break;
                 }
                 digest_update(u->hash, c->data.data, c->data.len);
