@@ -23,6 +23,8 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-protot
         -Wformat=2 -Wundef -Werror
 OPT  ?= -O2 -g
 SAN  ?=
+# Warnings that guess at values, and guess wrong when the sanitizers' code stands in between.
+SAN_WARN := -Wno-format-truncation -Wno-format-overflow -Wno-maybe-uninitialized
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS   += -std=gnu11 $(OPT) $(WARN) $(SAN) -fno-strict-aliasing -fstack-protector-strong
 LDFLAGS  += $(SAN)
@@ -160,7 +162,8 @@ check: deps
 	BUILD=$(BUILD) tests/run.sh all
 asan:
 	$(MAKE) BUILD=build-asan OPT="-O1 -g" \
-	  SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" tests
+	  SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
+	  $(SAN_WARN)" tests
 # Fuzzers (libFuzzer, clang): build-fuzz/fuzz/NAME SEEDS; tests/fuzz/seeds.sh makes seeds.
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIB_SHARED)
