@@ -89,7 +89,7 @@ static void begin_queue(struct store *s, struct row_queue *round, struct row_que
 
 static void begin_round(struct store *s)
 {
-        for (int kind = 0; kind < KINDS; kind++) {
+        for (enum row_table kind = 0; kind < KINDS; kind++) {
                 begin_queue(s, &s->round_puts[kind], &s->puts[kind]);
                 begin_queue(s, &s->round_deletes[kind], &s->deletes[kind]);
         }
@@ -229,7 +229,7 @@ size_t store_unflushed_rows(struct store *s)
 {
         size_t n = s->round_left;
 
-        for (int kind = 0; kind < KINDS; kind++)
+        for (enum row_table kind = 0; kind < KINDS; kind++)
                 n += s->puts[kind].len + s->deletes[kind].len;
         return n;
 }
@@ -252,7 +252,7 @@ static void queue_done(struct store *s, enum row_table kind, struct row_queue *q
 
 void rows_done(struct store *s)
 {
-        for (int kind = 0; kind < KINDS; kind++) {
+        for (enum row_table kind = 0; kind < KINDS; kind++) {
                 queue_done(s, kind, &s->round_puts[kind]);
                 queue_done(s, kind, &s->puts[kind]);
                 free(s->round_deletes[kind].refs);

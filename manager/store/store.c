@@ -63,7 +63,7 @@ static void free_all(struct store *s, enum row_table kind, struct map *m)
 
 static void free_removed(struct store *s)
 {
-        for (int kind = 0; kind < KINDS; kind++) {
+        for (enum row_table kind = 0; kind < KINDS; kind++) {
                 struct vec *v = &s->changed[kind];
 
                 for (size_t i = 0; i < v->len; i++) {

@@ -28,7 +28,8 @@ static const struct flag top_flags[] = {
         {0},
 };
 
-static void say(const char *prefix, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static void say(const char *prefix, const char *format,
+                                                      va_list ap)
 {
         char text[2 * ERR_TEXT_MAX];
 
