@@ -1,0 +1,65 @@
+#!/usr/bin/env bats
+# What is wrong is refused with one line that names the object and the cause, and with the right exit
+# code; the daemons stay up, and nothing is left of what was refused. The table is badinput.txt.
+load lib
+
+setup_file() {
+        cluster_for_file 1
+        image_make tool:1 tool 'exec "$@"'
+}
+
+@test "each wrong command of the table is refused as it should be" {
+        local bad=0 n=0 status text args out got
+        while IFS='|' read -r status text args; do
+                [[ -z "$status" || "$status" = \#* ]] && continue
+                n=$((n + 1)) got=0
+                eval "set -- $args"
+                out=$(timeout 20 "$BUILD/swarmctl" --host "ipc://$CLUSTER/m1/manager.sock" "$@" 2>&1 >/dev/null </dev/null) || got=$?
+                if [ "$got" != "$status" ] || [[ "$(head -n 1 <<<"$out")" != "swarmctl: $text"* ]]; then
+                        printf 'swarmctl %s\n  exit %s, expected %s\n  said: %s\n' "$args" "$got" "$status" "$out"
+                        bad=$((bad + 1))
+                fi
+        done <"$BATS_TEST_DIRNAME/badinput.txt"
+        echo "$n commands, $bad wrong"
+        [ "$n" -gt 50 ] && [ "$bad" = 0 ]
+}
+
+@test "nothing is left of what was refused, and the daemons are up" {
+        [ -z "$(ctl service ls -q)" ]
+        [ "$(ctl image ls -q | wc -l)" = 1 ]
+        daemon_is_alive m1
+        daemon_is_alive n1
+        node_is n1 ready
+}
+
+@test "a container that cannot be made says why, and leaves nothing half made" {
+        run_once nocmd true --detach
+        ctl service rm nocmd
+        ctl service create --detach --quiet --name nocmd --restart-condition none --network none tool:1 /bin/none
+        ctl service create --detach --quiet --name nouser --restart-condition none --network none --user ghost tool:1 /bin/true
+        ctl service create --detach --quiet --name nobind --restart-condition none --network none \
+                --mount type=bind,source=/none/such,target=/x tool:1 /bin/true
+        for s in nocmd nouser nobind; do
+                wait_for 15 "the end of $s" ended $s
+        done
+        ctl service ps nocmd --no-trunc --format '{{.Error}}' | grep -q "no such file"
+        ctl service ps nouser --no-trunc --format '{{.Error}}' | grep -q ghost
+        ctl service ps nobind --no-trunc --format '{{.Error}}' | grep -q /none/such
+        ctl service rm nocmd nouser nobind
+        wait_for 15 "no container folder" eval '[ -z "$(ls "$CLUSTER/n1/agent/runtime/c")" ]'
+        [ -z "$(find /sys/fs/cgroup -path "*/$CLUSTER_TAG-n1/*" -name cgroup.procs -exec cat {} +)" ]
+        ! grep -qF "$CLUSTER/n1" /proc/self/mountinfo
+}
+ended() { has_state "$1" Failed || has_state "$1" Rejected; }
+
+@test "a node without the right token is not let in" {
+        host_add n9 10.77.0.19
+        good=$(ctl swarm join-token -q worker)
+        for token in nonsense "${good%?????}aaaaa" "SWMT-1-$(printf '0%.0s' $(seq 50))-$(printf '0%.0s' $(seq 25))"; do
+                rm -rf "$CLUSTER/n9"
+                run timeout 5 nsenter --net="/run/netns/$CLUSTER_TAG-n9" "$BUILD/swarm-agent" --data-dir "$CLUSTER/n9" \
+                        --hostname n9 --shim "$BUILD/swarm-shim" --cgroup-parent "$CLUSTER_TAG-n9" --join 10.77.0.1:7377 --token "$token"
+                [ "$status" != 0 ]
+        done
+        ! ctl node ls --format '{{.Hostname}}' | grep -qx n9
+}
