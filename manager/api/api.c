@@ -120,7 +120,7 @@ struct api *api_new(struct store *store, struct logs *logs, const struct turn_co
 
         a->store = store;
         a->logs = logs;
-        a->config = config;
+        a->config = *config;
         a->now = now;
         list_init(&a->streams);
         a->watch = (struct store_watch){.arg = a,

@@ -48,7 +48,7 @@ struct event {
 struct api {
         struct store *store;
         struct logs *logs;
-        const struct turn_config *config;
+        struct turn_config config;
         struct store_watch watch;
         struct now now;
         const char *warning;

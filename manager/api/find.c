@@ -85,7 +85,7 @@ int find_node(struct api *a, const char *ref, struct node **ret, struct err *err
         void *by_id;
         size_t i, n = 0;
 
-        if (str_is_equal(ref, "self") && (node = store_find_node(a->store, a->config->node))) {
+        if (str_is_equal(ref, "self") && (node = store_find_node(a->store, a->config.node))) {
                 *ret = node;
                 return 0;
         }

@@ -94,7 +94,7 @@ static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct n
         object_encode(a->store, ROW_NODES, node, &ret->object);
         Swarm__Node *m = &ret->object.m.node;
         m->state = node->state; /* suspect, too */
-        if (node->state == NODE_UNKNOWN && id_is_equal(node->id, a->config->node)) {
+        if (node->state == NODE_UNKNOWN && id_is_equal(node->id, a->config.node)) {
                 m->state = NODE_READY; /* the manager that answers, without an agent beside it */
                 m->message = (char *)(uintptr_t) "has no agent and takes no tasks";
         }
@@ -103,7 +103,7 @@ static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct n
         m->reserved = &ret->reserved;
         if (node->role == ROLE_MANAGER)
                 m->manager_status =
-                        id_is_equal(node->id, a->config->node) ? MANAGER_LEADER : MANAGER_REACHABLE;
+                        id_is_equal(node->id, a->config.node) ? MANAGER_LEADER : MANAGER_REACHABLE;
         return m;
 }
 
@@ -408,8 +408,8 @@ int on_info(struct call *c)
         uint8_t node[ID_BYTES];
 
         info.cluster_id = store_cluster(a->store)->msg->id;
-        info.version = (char *)(uintptr_t)a->config->version;
-        info.node_id = wire_id(a->config->node, node);
+        info.version = (char *)(uintptr_t)a->config.version;
+        info.node_id = wire_id(a->config.node, node);
         info.managers = 1;
         info.capacity = &capacity;
         info.reserved = &reserved;
@@ -417,11 +417,11 @@ int on_info(struct call *c)
         add_services(a, &info);
         info.tasks = store_tasks(a->store)->len;
         info.images = store_images(a->store)->len;
-        info.leader = (char *)(uintptr_t)a->config->hostname;
+        info.leader = (char *)(uintptr_t)a->config.hostname;
         info.last_index = a->last_index;
         info.warning = (char *)(uintptr_t)(a->warning ? a->warning : protobuf_c_empty_string);
-        if (a->config->managers && a->config->managers[0])
-                info.address = a->config->managers[0];
+        if (a->config.managers && a->config.managers[0])
+                info.address = a->config.managers[0];
         r.kind_case = SWARM__RESPONSE__KIND_INFO;
         r.info = &info;
         call_answer(c, &r);
