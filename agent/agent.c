@@ -183,6 +183,17 @@ void agent_set_description(struct agent *a, const Swarm__NodeDescription *d)
         session_renew(&a->session, a->session.heard_ms);
 }
 
+void agent_abandon(struct agent *a, struct now now)
+{
+        worker_abandon(&a->worker, now);
+        flush(a, now);
+}
+
+bool agent_is_idle(const struct agent *a)
+{
+        return a->worker.tasks.len == 0;
+}
+
 static void on_session(struct agent *a, struct now now, const Swarm__Session *m)
 {
         struct id node = {0};

@@ -113,6 +113,10 @@ void agent_on_connected(struct agent *a, struct now now); /* a new connection: r
 void agent_on_container(struct agent *a, struct now now, const struct container_event *e);
 /* Does what is due. Call when agent_deadline has come. */
 void agent_tick(struct agent *a, struct now now);
+/* The node was removed from the cluster: all containers are ended and removed, the journal is
+ * emptied. */
+void agent_abandon(struct agent *a, struct now now);
+bool agent_is_idle(const struct agent *a); /* no task is left */
 /* When agent_tick is to be called at the latest, mono ms; TIME_NEVER: only on events. */
 int64_t agent_deadline(const struct agent *a);
 void agent_set_description(struct agent *a, const Swarm__NodeDescription *d); /* registers anew */

@@ -256,6 +256,24 @@ void link_reconnect(struct link *k)
         loop_timer_set(k->timer, 0);
 }
 
+void link_leave(struct link *k)
+{
+        _cleanup_free_ char *path = path_of(k, "node.id");
+
+        k->node = (struct id){0};
+        if (unlink(path) < 0 && errno != ENOENT)
+                log_error("cannot remove %s error=%s", path, err_name(errno));
+}
+
+bool link_join_again(struct link *k)
+{
+        if (!*k->secret)
+                return false;
+        link_leave(k);
+        link_reconnect(k);
+        return true;
+}
+
 void link_set_managers(struct link *k, char *const *managers, size_t n)
 {
         char **now = NULL;

@@ -33,6 +33,10 @@ void link_close(struct link *k); /* NULL is fine */
 void link_send(struct link *k, const uint8_t *p, size_t n);
 /* Leaves the present manager for the next one, soon. */
 void link_reconnect(struct link *k);
+/* The cluster does not know this node any more. Forgets that it joined, here and on disk. */
+void link_leave(struct link *k);
+/* Leaves, and joins anew with the token. False: there is none, nothing happened. */
+bool link_join_again(struct link *k);
 /* The managers there are now: HOST:PORT. Kept for the next start. */
 void link_set_managers(struct link *k, char *const *managers, size_t n);
 /* The node's id; zero before it joined. */

@@ -55,7 +55,7 @@ struct daemon {
         int64_t tick_at_ms; /* what the timer is set to */
         int lock_fd;
         int exit_code;
-        bool has_session, is_lost;
+        bool has_session, is_lost, is_leaving, must_abandon;
 };
 
 /* --- the round -----------------------------------------------------------------------------------
@@ -100,6 +100,9 @@ static bool on_round_end(void *arg)
 {
         struct daemon *d = arg;
 
+        if (d->must_abandon)
+                agent_abandon(d->core, time_now());
+        d->must_abandon = false;
         if (d->is_journal_dirty) {
                 d->is_journal_dirty = false;
                 int r = journal_flush(d->journal);
@@ -108,6 +111,10 @@ static bool on_round_end(void *arg)
         }
         send_outgoing(d);
         containers_pump(d->containers);
+        if (d->is_leaving && agent_is_idle(d->core)) {
+                link_leave(d->link);
+                loop_stop(d->loop);
+        }
         schedule(d);
         return false;
 }
@@ -161,6 +168,8 @@ static void port_reconnect(void *arg)
 {
         struct daemon *d = arg;
 
+        if (d->is_leaving)
+                return;
         if (!d->is_lost) /* once: it may stay silent for long, or for good if we were removed */
                 log_warn("the manager is silent: trying again, containers go on manager=%s",
                          link_manager(d->link));
@@ -192,9 +201,26 @@ static void on_refused(void *arg, const char *text)
         loop_stop(d->loop);
 }
 
+/* The cluster has no such node (any more). A token says that this one is to be a node of it again;
+ * else what it runs for the cluster ends, and then the agent does. */
+static void leave(struct daemon *d, const char *text)
+{
+        if (d->is_leaving)
+                return;
+        if (!d->has_session && link_join_again(d->link)) {
+                log_warn("%s: joining again with the token", text);
+                return;
+        }
+        log_error("%s: ending its containers, then this agent", text);
+        d->is_leaving = d->must_abandon = true; /* at the end of the round: this is a port */
+        d->exit_code = EXIT_FAILURE;
+}
+
 static void port_refused(void *arg, const Swarm__Refused *m)
 {
-        if (m->code != ESTALE)
+        if (m->code == EACCES)
+                leave(arg, m->text);
+        else if (m->code != ESTALE)
                 on_refused(arg, m->text);
 }
 

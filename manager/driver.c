@@ -173,6 +173,13 @@ static void on_blob_get(struct driver *d, struct route *route, const uint8_t *p,
         blobs_on_get(d->blobs, route->node, m->blob_get);
 }
 
+/* A node that was removed while it was away registers, and is told. */
+static bool is_for_strangers(int kind)
+{
+        return kind == SWARM__AGENT_MESSAGE__KIND_JOIN ||
+               kind == SWARM__AGENT_MESSAGE__KIND_REGISTER;
+}
+
 static void on_agent(struct driver *d, const struct net_sender *from, const uint8_t *p, size_t n)
 {
         struct peer peer = {from->connection, from->node};
@@ -180,8 +187,7 @@ static void on_agent(struct driver *d, const struct net_sender *from, const uint
         struct route *route = is_known ? note_route(d, from) : NULL;
         int kind = wire_peek_kind(p, n, AGENT_KIND_FIRST);
 
-        /* Of a stranger only a Join is looked at. */
-        if (kind <= 0 || (!is_known && kind != SWARM__AGENT_MESSAGE__KIND_JOIN))
+        if (kind <= 0 || (!is_known && !is_for_strangers(kind)))
                 return;
         if (kind == SWARM__AGENT_MESSAGE__KIND_BLOB_GET) {
                 on_blob_get(d, route, p, n);
@@ -227,7 +233,8 @@ static bool on_accept(void *arg, const uint8_t key[NET_KEY_BYTES], struct id *re
 {
         struct driver *d = arg;
 
-        return gate_accepts(d->config.gate, key, ret_node);
+        *ret_node = gate_node(d->config.gate, key);
+        return true; /* a stranger: the turn says what it may do */
 }
 
 /* --- images -------------------------------------------------------------------------------------
@@ -266,12 +273,12 @@ static void send_blob_data(void *arg, struct id node, const Swarm__BlobData *dat
 
 /* --- effects ------------------------------------------------------------------------------------
  */
-static void refuse_key(struct driver *d, const struct effect *e)
+static void forget_key(struct driver *d, const struct effect *e)
 {
         struct route *route = map_get_id(&d->routes, e->peer.node);
 
-        gate_refuse(d->config.gate, e->key);
-        net_refuse_key(d->server, e->key);
+        gate_forget(d->config.gate, e->key);
+        net_forget_key(d->server, e->key);
         if (route) {
                 map_remove(&d->routes, route);
                 free(route);
@@ -293,7 +300,7 @@ static void perform(struct driver *d, const struct effect *e)
         case EFFECT_CLIENT:
         case EFFECT_UNKNOWN_AGENT: break;
         case EFFECT_ALLOW_KEY: gate_allow(d->config.gate, e->key, e->peer.node); return;
-        case EFFECT_REFUSE_KEY: refuse_key(d, e); return;
+        case EFFECT_FORGET_KEY: forget_key(d, e); return;
         case EFFECT_BLOB_RELEASE: blobs_release(d->blobs, e->text); return;
         }
         /* What is lost is asked for again by the protocols. */

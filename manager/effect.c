@@ -54,9 +54,9 @@ void effect_allow_key(struct list *effects, struct id node, const uint8_t key[32
         add_key(effects, EFFECT_ALLOW_KEY, node, key);
 }
 
-void effect_refuse_key(struct list *effects, struct id node, const uint8_t key[32])
+void effect_forget_key(struct list *effects, struct id node, const uint8_t key[32])
 {
-        add_key(effects, EFFECT_REFUSE_KEY, node, key);
+        add_key(effects, EFFECT_FORGET_KEY, node, key);
 }
 
 void effect_blob_release(struct list *effects, const char *digest)

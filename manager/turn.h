@@ -32,7 +32,7 @@ enum effect_kind {
         EFFECT_AGENT,         /* bytes: a packed ManagerMessage for peer.node */
         EFFECT_UNKNOWN_AGENT, /* bytes: a packed ManagerMessage for peer.connection (join) */
         EFFECT_ALLOW_KEY,     /* peer.node may connect with key */
-        EFFECT_REFUSE_KEY,    /* key is no longer accepted: close what it has */
+        EFFECT_FORGET_KEY,    /* key is a stranger's from now on */
         EFFECT_BLOB_RELEASE,  /* text: digest that no image needs any more */
 };
 
@@ -54,7 +54,7 @@ void effect_client_bytes(struct list *effects, uint64_t connection, struct buf *
 /* EFFECT_AGENT when to.node is set, else EFFECT_UNKNOWN_AGENT. */
 void effect_agent(struct list *effects, struct peer to, const Swarm__ManagerMessage *m);
 void effect_allow_key(struct list *effects, struct id node, const uint8_t key[32]);
-void effect_refuse_key(struct list *effects, struct id node, const uint8_t key[32]);
+void effect_forget_key(struct list *effects, struct id node, const uint8_t key[32]);
 void effect_blob_release(struct list *effects, const char *digest);
 
 struct turn_config {

@@ -341,6 +341,12 @@ static void remove_unseen(struct worker *w, struct now now)
                         remove_one(w, now, list[i]);
 }
 
+void worker_abandon(struct worker *w, struct now now)
+{
+        w->epoch++;
+        remove_unseen(w, now);
+}
+
 /* 1: to be taken, 0: a copy of what was taken, -ESTALE. */
 static int check_order(struct worker *w, const Swarm__Assignments *m)
 {

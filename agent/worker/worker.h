@@ -44,4 +44,6 @@ void worker_on_session(struct worker *w, struct id node_id);
 /* -ESTALE: does not fit on what we have, or names a spec that we do not; a complete set is needed.
  * A copy of a set that was taken already is ignored. */
 int worker_assign(struct worker *w, struct now now, const Swarm__Assignments *m);
+/* As agent_abandon. */
+void worker_abandon(struct worker *w, struct now now);
 void worker_on_container(struct worker *w, struct now now, const struct container_event *e);

@@ -334,7 +334,7 @@ void dispatcher_on_message(struct dispatcher *d, struct now now, struct peer fro
                        was_known ? "this node was removed from the cluster"
                                  : "this node is not known: join with a token");
                 if (was_known)
-                        effect_refuse_key(effects, from.node, key);
+                        effect_forget_key(effects, from.node, key);
                 return;
         }
         if (m->kind_case == SWARM__AGENT_MESSAGE__KIND_REGISTER) {
@@ -376,7 +376,7 @@ static void say_removed(struct dispatcher *d, struct list *effects)
 
                 refuse(effects, (struct peer){.node = r->id}, EACCES,
                        "this node was removed from the cluster");
-                effect_refuse_key(effects, r->id, r->key);
+                effect_forget_key(effects, r->id, r->key);
                 free(r);
         }
 }

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "manager/identity/identity.h"
-#include "shared/base/list.h"
 #include "shared/base/map.h"
 #include "shared/base/mem.h"
 
@@ -10,14 +9,10 @@ struct entry {
         struct id prefix; /* of the key: the map's key */
         uint8_t key[NET_KEY_BYTES];
         struct id node;
-        bool is_refused;
-        struct list refused_link; /* oldest first */
 };
 
 struct gate {
         struct map entries;
-        struct list refused;
-        size_t n_refused;
 };
 
 static struct id prefix_of(const uint8_t key[NET_KEY_BYTES])
@@ -37,10 +32,6 @@ static struct entry *find(const struct gate *g, const uint8_t key[NET_KEY_BYTES]
 
 static void drop(struct gate *g, struct entry *e)
 {
-        if (e->is_refused) {
-                list_remove(&e->refused_link);
-                g->n_refused--;
-        }
         map_remove(&g->entries, e);
         free(e);
 }
@@ -55,7 +46,6 @@ static struct entry *put(struct gate *g, const uint8_t key[NET_KEY_BYTES])
                 drop(g, old);
         e->prefix = prefix_of(key);
         memcpy(e->key, key, NET_KEY_BYTES);
-        list_init(&e->refused_link);
         map_put(&g->entries, e);
         return e;
 }
@@ -67,7 +57,6 @@ struct gate *gate_new(struct store *store)
         size_t i;
 
         g->entries = MAP_INIT(struct entry, prefix, MAP_KEY_ID);
-        list_init(&g->refused);
         MAP_FOREACH (node, i, store_nodes(store))
                 gate_allow(g, node->public_key, node->id);
         return g;
@@ -91,22 +80,17 @@ void gate_allow(struct gate *g, const uint8_t key[NET_KEY_BYTES], struct id node
         put(g, key)->node = node;
 }
 
-void gate_refuse(struct gate *g, const uint8_t key[NET_KEY_BYTES])
+void gate_forget(struct gate *g, const uint8_t key[NET_KEY_BYTES])
 {
-        struct entry *e = put(g, key);
+        struct entry *e = find(g, key);
 
-        e->is_refused = true;
-        list_push_back(&g->refused, &e->refused_link);
-        if (++g->n_refused > GATE_REFUSED_MAX)
-                drop(g, LIST_ITEM(g->refused.next, struct entry, refused_link));
+        if (e)
+                drop(g, e);
 }
 
-bool gate_accepts(const struct gate *g, const uint8_t key[NET_KEY_BYTES], struct id *ret_node)
+struct id gate_node(const struct gate *g, const uint8_t key[NET_KEY_BYTES])
 {
         const struct entry *e = find(g, key);
 
-        if (e && e->is_refused)
-                return false;
-        *ret_node = e ? e->node : (struct id){0};
-        return true;
+        return e ? e->node : (struct id){0};
 }

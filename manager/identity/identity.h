@@ -1,7 +1,7 @@
 /*
- * identity: the cluster's keys and secrets, and the gate: who may connect to this manager. Place in
- * the flow: the driver asks the gate for each connection, and tells it what the turn allowed and
- * refused. The gate holds committed knowledge only.
+ * identity: the cluster's keys and secrets, and the gate: whose a connection is. Place in the flow:
+ * the driver asks the gate for each connection, and tells it what the turn allowed and removed. The
+ * gate holds committed knowledge only.
  */
 #pragma once
 
@@ -10,8 +10,6 @@
 
 #include "manager/store/store.h"
 #include "shared/identity/identity.h"
-
-#define GATE_REFUSED_MAX 10000 /* removed nodes that are remembered; the oldest are forgotten */
 
 /* A new cluster: id, key pair, secrets, default settings. Heap; for store_put_cluster. -EIO. */
 int cluster_make(int64_t wall_ms, Swarm__Cluster **ret);
@@ -30,7 +28,6 @@ struct gate;
 struct gate *gate_new(struct store *store);
 void gate_free(struct gate *g);
 void gate_allow(struct gate *g, const uint8_t key[NET_KEY_BYTES], struct id node);
-void gate_refuse(struct gate *g, const uint8_t key[NET_KEY_BYTES]);
-/* True with the node of a known key, and with a zero id for a stranger, of whom only a Join is
- * looked at. False: a removed node. */
-bool gate_accepts(const struct gate *g, const uint8_t key[NET_KEY_BYTES], struct id *ret_node);
+void gate_forget(struct gate *g, const uint8_t key[NET_KEY_BYTES]);
+/* Zero: a stranger, who may ask to join, and is told so when it does anything else. */
+struct id gate_node(const struct gate *g, const uint8_t key[NET_KEY_BYTES]);

@@ -81,6 +81,8 @@ bool restart_is_wanted(const struct slot *slot, const struct task *ended);
 /* The task ended by itself, so that the restart policy's delay holds. */
 bool restart_ended_by_itself(const struct task *task);
 void restart_task(struct slot *slot, const struct task *ended);
+/* When the task's delay is over: mono time, now or before for "it is". */
+int64_t restart_held_ms(const struct slot *slot, const struct task *task);
 /* When the task may get desired RUNNING: mono time, now or before for "at once". */
 int64_t restart_start_ms(const struct slot *slot, const struct task *task);
 

@@ -77,6 +77,8 @@ void restart_task(struct slot *slot, const struct task *ended)
         struct orch_service *os = slot->os;
         int64_t wall_ms = os->o->now.wall_ms, not_before_ms = 0;
         unsigned failures = ended->failures, attempts = ended->attempts;
+        bool is_new = ended->spec->version != os->service->spec->version;
+        bool is_fresh = is_new && task_is_dirty(os, ended); /* nothing of it has failed yet */
 
         if (restart_ended_by_itself(ended)) {
                 bool is_reset = ended->running_ms &&
@@ -88,15 +90,13 @@ void restart_task(struct slot *slot, const struct task *ended)
                         failures = is_reset ? 1 : failures + 1;
                 attempts++;
                 not_before_ms = wall_ms + delay_ms(base_delay_ms(ended), failures);
-                not_before_ms = MAX(not_before_ms, ended->not_before_ms);
                 if (not_before_ms <= wall_ms)
                         not_before_ms = 0;
         }
-        if (ended->spec->version != os->service->spec->version) {
+        if (is_new)
                 attempts = 0;
-                if (task_is_dirty(os, ended))
-                        failures = 0;
-        }
+        if (is_fresh)
+                failures = 0;
         slot_add_task(slot, TASK_READY, (uint16_t)MIN(failures, UINT16_MAX),
                       (uint16_t)MIN(attempts, UINT16_MAX), not_before_ms);
 }
@@ -108,17 +108,23 @@ static bool may_run(const struct task *task)
                !node_is_lost(task->node);
 }
 
+int64_t restart_held_ms(const struct slot *slot, const struct task *task)
+{
+        struct now now = slot->os->o->now;
+        int64_t wait_ms = MAX(task->not_before_ms - now.wall_ms, 0);
+        /* A wall clock that was set back must not hold it for longer than a delay is. */
+        int64_t longest_ms = MAX(base_delay_ms(task), RESTART_BACKOFF_MAX_MS);
+
+        return now.mono_ms + MIN(wait_ms, longest_ms);
+}
+
 int64_t restart_start_ms(const struct slot *slot, const struct task *task)
 {
         struct now now = slot->os->o->now;
-        int64_t wait_ms = task->not_before_ms - now.wall_ms;
+        int64_t held_ms = restart_held_ms(slot, task), wait_ms;
 
-        if (task->not_before_ms && wait_ms > 0) {
-                /* A wall clock that was set back must not hold it for longer than a delay is. */
-                int64_t longest_ms = MAX(base_delay_ms(task), RESTART_BACKOFF_MAX_MS);
-
-                return now.mono_ms + MIN(wait_ms, longest_ms);
-        }
+        if (held_ms > now.mono_ms)
+                return held_ms;
         int64_t since_ms = MAX(task->created_ms, task->not_before_ms);
         wait_ms = MIN(since_ms + OLD_TASK_WAIT_MS - now.wall_ms, OLD_TASK_WAIT_MS);
         if (wait_ms <= 0)

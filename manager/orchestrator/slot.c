@@ -90,16 +90,31 @@ static bool is_evicted(const struct slot *slot, const struct task *task)
                (node_is_lost(node) || node->availability == AVAILABILITY_DRAIN);
 }
 
+/* A task that fails while it is held back (its image cannot be had, say) has not used its turn: the
+ * next one waits for it to come. Else each would be followed at once by another. */
+static int64_t replace_at_ms(const struct slot *slot, const struct task *ended)
+{
+        bool is_of_now = ended->spec->version == slot->os->service->spec->version;
+
+        return is_of_now && restart_ended_by_itself(ended) ? restart_held_ms(slot, ended)
+                                                           : slot->os->o->now.mono_ms;
+}
+
 /* The newest has ended, or its node is lost or drained, or it was stopped before: go on? */
-static void step_ended(struct slot *slot, struct task *newest)
+static void step_ended(struct slot *slot, struct task *newest, int64_t *due_ms)
 {
         struct orch_service *os = slot->os;
+        int64_t at_ms = replace_at_ms(slot, newest);
 
         if (task_is_live(newest))
                 store_set_task_desired(os->o->store, newest, TASK_SHUTDOWN);
         if (os->is_global && !(slot_node_is_valid(slot) && slot_node_is_open(slot)))
                 return;
-        if (restart_is_wanted(slot, newest))
+        if (!restart_is_wanted(slot, newest))
+                return;
+        if (at_ms > os->o->now.mono_ms)
+                *due_ms = MIN(*due_ms, at_ms);
+        else
                 restart_task(slot, newest);
 }
 
@@ -158,7 +173,7 @@ void slot_step(struct slot *slot)
                 retire_older(slot, newest);
                 step_outdated(slot, newest);
                 if (!task_is_live(newest) || task_has_ended(newest) || is_evicted(slot, newest))
-                        step_ended(slot, newest);
+                        step_ended(slot, newest, &due_ms);
                 update_slot(slot, &due_ms);
                 step_start(slot, &due_ms);
                 history_trim(slot);

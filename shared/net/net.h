@@ -63,8 +63,8 @@ int net_listen(struct net *n, const struct net_server_config *c, struct net_serv
 const char *net_server_endpoint(const struct net_server *s, size_t i);
 /* 0; -EHOSTUNREACH: gone; -EAGAIN: its queue is full, nothing was sent; -EMSGSIZE. */
 int net_send(struct net_server *s, uint64_t connection, const uint8_t *p, size_t n);
-/* Closes all connections of a key: what it still sends is dropped. */
-void net_refuse_key(struct net_server *s, const uint8_t key[NET_KEY_BYTES]);
+/* Whose the connections of a key are is asked anew, with the next message of each. */
+void net_forget_key(struct net_server *s, const uint8_t key[NET_KEY_BYTES]);
 void net_server_close(struct net_server *s); /* NULL is fine */
 
 struct net_client_config {

@@ -426,19 +426,14 @@ int net_send(struct net_server *s, uint64_t connection, const uint8_t *p, size_t
         return r < 0 ? r : net_send_frame(router, p, n, 0);
 }
 
-void net_refuse_key(struct net_server *s, const uint8_t key[NET_KEY_BYTES])
+void net_forget_key(struct net_server *s, const uint8_t key[NET_KEY_BYTES])
 {
         struct connection *c;
         size_t i;
 
         MAP_FOREACH (c, i, &s->by_number) {
-                if (c->sender.is_local || memcmp(c->sender.key, key, NET_KEY_BYTES))
-                        continue;
-                c->is_refused = true;
-                /* ZeroMQ cannot hang up on one peer, the descriptor can. Should it have closed this
-                 * moment and be another peer's, that one connects again. */
-                if (c->fd != UINT64_MAX)
-                        shutdown((int)c->fd, SHUT_RDWR);
+                if (!c->sender.is_local && !memcmp(c->sender.key, key, NET_KEY_BYTES))
+                        c->sender.node = (struct id){0};
         }
 }
 

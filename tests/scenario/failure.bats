@@ -51,6 +51,42 @@ all_pids() { for n in n1 n2 n3; do container_pids $n; done | sort; }
         service_running web 6
 }
 
+@test "a removed node is told, ends what it runs, and can join again with a token" {
+        old=$(container_pids n3 | sort)
+        [ -n "$old" ]
+        run ctl node rm n3
+        [ "$status" = 1 ]
+        pid=$(daemon_pid n3)
+        ctl node rm --force n3
+        wait_for 15 "the agent's end" process_is_gone "$pid"
+        for p in $old; do process_is_gone "$p"; done
+        grep -q "removed from the cluster" "$CLUSTER/log/n3"
+        wait_for 15 "six elsewhere" service_running web 6
+        agent_start n3 # without a token it cannot join
+        wait_for 15 "its end" process_is_gone "$(daemon_pid n3)"
+        tail -n 1 "$CLUSTER/log/n3" | grep -q -- "--token is needed"
+        agent_start n3 --token "$(ctl swarm join-token -q worker)"
+        wait_for 15 "n3 ready" node_is n3 ready
+        ctl service update --quiet --force web
+        [ -n "$(container_pids n3)" ]
+}
+
+@test "a node that was removed while it was away is told when it comes back" {
+        old=$(container_pids n3 | sort)
+        [ -n "$old" ]
+        pid=$(daemon_pid n3)
+        host_cut n3
+        wait_for 15 "n3 down" node_is n3 down
+        ctl node rm n3
+        for p in $old; do kill -0 "$p"; done
+        host_heal n3
+        wait_for 30 "the agent's end" process_is_gone "$pid"
+        for p in $old; do process_is_gone "$p"; done
+        agent_start n3 --token "$(ctl swarm join-token -q worker)"
+        wait_for 15 "n3 ready" node_is n3 ready
+        ctl service update --quiet --force web
+}
+
 @test "a drained node is emptied, an active one is used again" {
         ctl node update --availability drain n2
         wait_for 15 "n2 empty" eval '[ "$(ctl node ps n2 --filter desired-state=running -q | wc -l)" = 0 ]'

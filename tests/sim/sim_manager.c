@@ -71,7 +71,7 @@ static void perform(struct sim *sim, const struct effect *e)
                         sim_to_agent(sim, a, e->bytes.data, e->bytes.len);
                 break;
         case EFFECT_ALLOW_KEY:
-        case EFFECT_REFUSE_KEY:
+        case EFFECT_FORGET_KEY:
         case EFFECT_BLOB_RELEASE:
                 break; /* the keys are looked up in the store, blobs are not here */
         }

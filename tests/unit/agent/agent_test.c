@@ -792,6 +792,24 @@ static void removed_node_keeps_its_containers(void **state)
         expect_sent(f, "");
 }
 
+static void abandoned_containers_end(void **state)
+{
+        struct fake *f = *state;
+
+        begin_running(f, 1);
+        assert_false(agent_is_idle(f->a));
+        refuse(f, EACCES);
+        agent_abandon(f->a, f->now);
+        expect(f, "stop 1");
+        end(f, 1, 143, false);
+        expect(f, "remove 1");
+        happen(f, 1, CONTAINER_REMOVED);
+        expect_sent(f, "");
+        assert_true(agent_is_idle(f->a));
+        restart(f);
+        assert_true(agent_is_idle(f->a));
+}
+
 /* --- restart of the agent ----------------------------------------------------------------------
  */
 
@@ -929,6 +947,7 @@ int main(void)
                 T(pauses_grow_and_are_bounded),
                 T(unknown_session_registers_again),
                 T(removed_node_keeps_its_containers),
+                T(abandoned_containers_end),
                 T(restart_finds_it_running),
                 T(restart_finds_it_ended),
                 T(restart_finds_it_gone),

@@ -155,7 +155,7 @@ static void test_register(void **state UNUSED)
         m = core_take_message(&r, to(&stranger), KIND(REFUSED));
         assert_non_null(m);
         assert_int_equal(m->refused->code, EACCES);
-        assert_true(core_take_effect(&r, EFFECT_REFUSE_KEY, NULL));
+        assert_true(core_take_effect(&r, EFFECT_FORGET_KEY, NULL));
         core_close(&r);
 }
 
@@ -517,9 +517,9 @@ static void test_removed_node(void **state UNUSED)
         const Swarm__ManagerMessage *told = core_take_message(&r, to(&n), KIND(REFUSED));
         assert_non_null(told);
         assert_int_equal(told->refused->code, EACCES);
-        assert_true(core_take_effect(&r, EFFECT_REFUSE_KEY, &refused));
+        assert_true(core_take_effect(&r, EFFECT_FORGET_KEY, &refused));
         assert_true(id_is_equal(refused, n.id));
-        assert_false(core_take_effect(&r, EFFECT_REFUSE_KEY, NULL));
+        assert_false(core_take_effect(&r, EFFECT_FORGET_KEY, NULL));
         core_close(&r);
 }
 

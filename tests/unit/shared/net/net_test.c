@@ -344,28 +344,27 @@ static void test_reconnect(void **state)
         assert_true(f->senders[1].connection > f->senders[0].connection);
 }
 
-static void test_refuse_key(void **state)
+static void test_forget_key(void **state)
 {
         struct fixture *f = *state;
         struct test_client *c = add_tcp(f, &f->client_keys);
-        struct test_client *other = add_tcp(f, &f->other_keys);
 
-        f->accept_unknown = true;
+        f->is_node_known = true;
         send_text(c, "one");
-        send_text(other, "one");
-        run_until(f, 2, 0);
-        f->accept_unknown = false;
-        net_refuse_key(f->server, f->other_keys.public_key);
-        unsigned before = f->received, echoed = other->received;
-        send_text(other, "two");
-        run_until(f, 2, 1); /* its connection is closed */
-        send_text(other, "three");
-        run_for(f, SILENCE_MS);
-        assert_int_equal(f->received, before);
-        assert_int_equal(other->received, echoed);
-        send_text(c, "still here");
-        run_until(f, 3, 1);
-        assert_string_equal(c->last, "still here");
+        run_until(f, 1, 0);
+        assert_true(id_is_equal(f->senders[0].node, f->node));
+        f->is_node_known = false;
+        send_text(c, "two");
+        run_until(f, 2, 0); /* nobody said that it is forgotten */
+        assert_true(id_is_equal(f->senders[1].node, f->node));
+        net_forget_key(f->server, f->other_keys.public_key);
+        send_text(c, "three");
+        run_until(f, 3, 0);
+        assert_true(id_is_equal(f->senders[2].node, f->node));
+        net_forget_key(f->server, f->client_keys.public_key);
+        send_text(c, "four");
+        run_until(f, 4, 0); /* heard, and answered, as a stranger */
+        assert_true(id_is_zero(f->senders[3].node));
 }
 
 static int connect_raw(struct fixture *f)
@@ -514,7 +513,7 @@ int main(void)
                 TEST(test_oversized),
                 TEST(test_same_node_twice),
                 TEST(test_reconnect),
-                TEST(test_refuse_key),
+                TEST(test_forget_key),
                 TEST(test_garbage),
                 TEST(test_many_clients),
                 TEST(test_burst),
