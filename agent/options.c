@@ -17,6 +17,7 @@
 
 #include "shared/base/buf.h"
 #include "shared/base/io.h"
+#include "shared/base/log.h"
 #include "shared/base/mem.h"
 #include "shared/base/parse.h"
 #include "shared/base/str.h"
@@ -25,9 +26,10 @@
 #include "shared/wire/wire.h"
 #include "version.h"
 
-#define DEFAULT_DATA_DIR "/var/lib/swarm"
-#define LABELS_MAX       256
-#define NAMES_MAX        1024 /* of one generic resource */
+#define DEFAULT_DATA_DIR   "/var/lib/swarm"
+#define LABELS_MAX         256
+#define NAMES_MAX          1024 /* of one generic resource */
+#define SETTINGS_BYTES_MAX (1u << 20)
 
 static const struct config_flag FLAGS[] = {
         {"data-dir", CONFIG_STR, offsetof(struct agent_options, data_dir), "DIR",
@@ -245,6 +247,15 @@ static int recall(struct agent_options *o, const char *path, struct err *err)
         return r;
 }
 
+static bool is_written(const char *path, const struct buf *b)
+{
+        _cleanup_buf_ struct buf now = {0};
+
+        return io_read_file(AT_FDCWD, path, SETTINGS_BYTES_MAX, &now) == 0 && now.len == b->len &&
+               !memcmp(now.data, b->data, b->len);
+}
+
+/* A node whose disk is full must come back to its containers: then the earlier settings stay. */
 static int remember(const struct agent_options *o, const char *path, struct err *err)
 {
         _cleanup_buf_ struct buf b = {0};
@@ -253,9 +264,14 @@ static int remember(const struct agent_options *o, const char *path, struct err 
         for (size_t i = 0; i < ARRAY_SIZE(FLAGS); i++)
                 if (is_kept(FLAGS[i].name))
                         write_flag(&b, &FLAGS[i], (const char *)o + FLAGS[i].offset);
-        if (b.len == 0)
+        if (b.len == 0 || is_written(path, &b))
                 return 0;
         r = io_write_file_atomic(AT_FDCWD, path, b.data, b.len, 0600);
+        if (r == -ENOSPC && access(path, F_OK) == 0) {
+                log_warn("the next start will not know what this one was told error=%s path=%s",
+                         err_name(r), path);
+                return 0;
+        }
         return r < 0 ? err_set(err, -r, "%s: %s", path, err_name(r)) : 0;
 }
 

@@ -100,8 +100,10 @@ bool filters_match(Swarm__Filter *const *filters, size_t n, const struct filter_
 int filters_check(Swarm__Filter *const *filters, size_t n, const char *const *keys,
                   struct err *err);
 
-/* --- validate.c: the spec is changed in place (defaults, the image's id). -EINVAL, -ENOENT */
-int spec_validate(struct api *a, Swarm__ServiceSpec *spec, struct err *err);
+/* --- validate.c: the spec is changed in place (defaults, the image's id). present: the one that it
+ * replaces, NULL: none. -EINVAL, -ENOENT */
+int spec_validate(struct api *a, Swarm__ServiceSpec *spec, const Swarm__ServiceSpec *present,
+                  struct err *err);
 
 /* --- handlers */
 typedef int call_fn(struct call *c);

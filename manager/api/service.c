@@ -41,7 +41,7 @@ static int check_total(struct call *c, const struct service *service, uint64_t r
 int on_service_create(struct call *c)
 {
         Swarm__ServiceSpec *spec = wire_dup(c->q->service_create);
-        int r = spec_validate(c->a, spec, &c->err);
+        int r = spec_validate(c->a, spec, NULL, &c->err);
 
         if (r == 0 && store_find_service_by_name(c->a->store, spec->name))
                 r = err_set(&c->err, EEXIST, "service %s: name is in use", spec->name);
@@ -86,7 +86,7 @@ static int roll_back(struct call *c, struct service *service)
 
 static int replace_spec(struct call *c, struct service *service, Swarm__ServiceSpec *spec)
 {
-        int r = spec_validate(c->a, spec, &c->err);
+        int r = spec_validate(c->a, spec, service->spec->msg, &c->err);
 
         if (r < 0)
                 return err_wrap(&c->err, "service %s", service->name);

@@ -204,6 +204,16 @@ static int check_networks(const Swarm__TaskSpec *task, struct err *err)
         return 0;
 }
 
+/* It asks for the very image that is in force: it stays so even if the name is another's by now. */
+static bool is_pinned(struct api *a, const Swarm__ContainerSpec *c,
+                      const Swarm__ServiceSpec *present)
+{
+        const Swarm__ContainerSpec *now = present ? present->task->container : NULL;
+
+        return now && *c->image_id && str_is_equal(c->image_id, now->image_id) &&
+               str_is_equal(c->image, now->image) && store_find_image(a->store, c->image_id);
+}
+
 /* The image's id and platform go into the spec, so that all nodes run the same. */
 static int resolve_image(struct api *a, Swarm__TaskSpec *task, struct err *err)
 {
@@ -218,7 +228,8 @@ static int resolve_image(struct api *a, Swarm__TaskSpec *task, struct err *err)
         return 0;
 }
 
-int spec_validate(struct api *a, Swarm__ServiceSpec *spec, struct err *err)
+int spec_validate(struct api *a, Swarm__ServiceSpec *spec, const Swarm__ServiceSpec *present,
+                  struct err *err)
 {
         if (!name_is_valid(spec->name))
                 return err_set(err, EINVAL,
@@ -249,7 +260,7 @@ int spec_validate(struct api *a, Swarm__ServiceSpec *spec, struct err *err)
                 r = check_networks(spec->task, err);
         if (r == 0)
                 r = container_validate(spec->task, err);
-        if (r == 0)
+        if (r == 0 && !is_pinned(a, spec->task->container, present))
                 r = resolve_image(a, spec->task, err);
         if (r == 0 && swarm__service_spec__get_packed_size(spec) > SPEC_BYTES_MAX)
                 r = err_set(err, EINVAL, "service %s: the spec is larger than 1MiB", spec->name);

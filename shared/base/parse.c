@@ -159,6 +159,8 @@ int parse_duration_ms(const char *s, int64_t *ret_ms)
         }
         if (sum > 9e15)
                 return -ERANGE;
+        if (sum > 0 && sum < 0.5)
+                return -ERANGE; /* not 0: that often means "none" or "the default" */
         *ret_ms = (int64_t)llround(sum);
         return 0;
 }

@@ -144,3 +144,30 @@ daemon_kill_only() { kill -KILL "$(daemon_pid "$1")"; }
         wait_for 20 "four attempts" eval '[ "$(ctl service ps crash -q | wc -l)" -ge 4 ]'
         ctl service rm crash
 }
+
+@test "an agent whose disk is full starts again and keeps its containers" {
+        host_add n9 10.77.0.29
+        mkdir "$CLUSTER/n9"
+        mount -t tmpfs -o size=64m swarm-test "$CLUSTER/n9"
+        agent_start n9 --label first=yes
+        wait_for 15 "n9 ready" node_is n9 ready
+        ctl service create --quiet --name full --network none --constraint node.hostname==n9 web:1 /bin/main
+        before=$(container_pids n9)
+        [ -n "$before" ]
+        daemon_stop n9 KILL
+        dd if=/dev/zero of="$CLUSTER/n9/filler" bs=64k 2>/dev/null || true
+        agent_start n9 --label second=yes # cannot be kept
+        wait_for 15 "n9 ready" node_is n9 ready
+        wait_for 15 "its task" service_running full 1
+        [ "$before" = "$(container_pids n9)" ]
+        kill -KILL $before # its end is told all the same
+        wait_for 15 "a failed task" has_state full Failed
+        rm "$CLUSTER/n9/filler"
+        wait_for 30 "its task" service_running full 1
+        ctl service rm full
+        wait_for 15 "its end" eval '[ -z "$(container_pids n9)" ]'
+        daemon_stop n9
+        umount "$CLUSTER/n9"
+        wait_for 15 "n9 down" node_is n9 down
+        ctl node rm n9
+}

@@ -106,3 +106,17 @@ ctl_error_is() { ctl service ps "$1" --no-trunc --format '{{.Error}}' | grep -qF
         ctl service ps nocmd --no-trunc --format '{{.Error}}' | grep -q "no such file"
         ctl service rm seven nocmd
 }
+
+@test "an update that names no image keeps the one it has" {
+        id() { ctl service inspect pinned --format '{{.Spec.TaskTemplate.ContainerSpec.ImageID}}'; }
+        image_make pin:1 one
+        ctl service create --quiet --name pinned --network none pin:1 /bin/main
+        first=$(id)
+        [ "${first#sha256:}" != "$first" ]
+        image_make pin:1 two
+        ctl service update --quiet --env-add A=1 pinned
+        [ "$(id)" = "$first" ]
+        ctl service update --quiet --image pin:1 pinned
+        [ "$(id)" != "$first" ]
+        ctl service rm pinned
+}

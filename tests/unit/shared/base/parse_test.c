@@ -47,11 +47,12 @@ static void test_durations(void **state UNUSED)
                 const char *text;
                 int64_t ms;
         } cases[] = {
-                {"0", 0},         {"300ms", 300},      {"5s", 5000},
-                {"1m30s", 90000}, {"2h", 7200000},     {"1.5s", 1500},
-                {"0s", 0},        {"1h0m1s", 3601000}, {"5", -EINVAL},
-                {"", -EINVAL},    {"s", -EINVAL},      {"-5s", -EINVAL},
-                {"5x", -EINVAL},  {"5s5", -EINVAL},    {"9999999999999h", -ERANGE},
+                {"0", 0},           {"300ms", 300},      {"5s", 5000},
+                {"1m30s", 90000},   {"2h", 7200000},     {"1.5s", 1500},
+                {"0s", 0},          {"1h0m1s", 3601000}, {"5", -EINVAL},
+                {"", -EINVAL},      {"s", -EINVAL},      {"-5s", -EINVAL},
+                {"5x", -EINVAL},    {"5s5", -EINVAL},    {"9999999999999h", -ERANGE},
+                {"400us", -ERANGE}, {"1ns", -ERANGE},    {"500us", 1},
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
