@@ -112,7 +112,7 @@ static int set_up_files(int stdio[3])
         step();
         mount_system(root, proc);
         step();
-        dev_make(root);
+        stdio[0] = dev_make(root);
         step();
         binds_attach(root);
         step();
@@ -132,6 +132,15 @@ static void set_session(int stdio[3])
         child_set_stdio(stdio);
         if (shim.spec->flags & SHIM_TTY)
                 child_check(ioctl(0, TIOCSCTTY, 0) < 0 ? -errno : 0, "set", "terminal");
+}
+
+/* The user may open again what is written to, or the terminal. The null device is nobody's. */
+static void give_stdio(const struct user *u)
+{
+        bool is_tty = shim.spec->flags & SHIM_TTY;
+
+        for (int i = is_tty ? 0 : 1; i < (is_tty ? 1 : 3); i++)
+                (void)!fchown(i, u->uid, u->gid);
 }
 
 static void wait_for_go(void)
@@ -173,9 +182,7 @@ _Noreturn void child_main(int sync_fd, const int stdio[3])
         step();
         creds_set_limits();
         set_session(io);
-        for (int i = 0; i < 3; i++)
-                if (!(shim.spec->flags & SHIM_TTY) || i == 0)
-                        (void)!fchown(i, user.uid, user.gid);
+        give_stdio(&user);
         creds_enter_workdir(root, &user);
         step();
         creds_prepare(&user);

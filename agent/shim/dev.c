@@ -33,7 +33,7 @@ static void mount_below(int dev, const char *name, int mount)
         close(mount);
 }
 
-void dev_make(int root)
+int dev_make(int root)
 {
         static const char *const options[] = {"mode", "755", "size", "65536k", NULL};
         static const char *const pts[] = {"mode", "0620", "ptmxmode", "0666", "gid", "5", NULL};
@@ -54,7 +54,11 @@ void dev_make(int root)
         mount_below(dev, "pts", mount_new("devpts", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, pts));
         mount_below(dev, "shm", mount_new("tmpfs", safe, shm));
         mount_below(dev, "mqueue", mount_new("mqueue", safe, NULL));
+        int null = openat(dev, "null", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+        child_check(null < 0 ? -errno : 0, "open", "/dev/null");
         close(dev);
+        return null;
 }
 
 /* A terminal of the container's own pts. The master goes to the supervisor, the slave becomes
@@ -85,5 +89,6 @@ void dev_make_tty(int root, int stdio[3])
 
         child_check(message_send(child_sync_fd, &m, "", ptmx, 0), "pass", "terminal");
         close(ptmx);
+        close(stdio[0]);
         stdio[0] = stdio[1] = stdio[2] = slave;
 }

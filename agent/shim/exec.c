@@ -46,6 +46,17 @@ static void enter_container(void)
         child_check(sys_result(syscall(SYS_setns, shim.pidfd, spaces)), "enter", "namespaces");
 }
 
+/* An input at its end. No name inside is opened for it: what lies at /dev/null there is whatever
+ * the container's programs want it to be. */
+static int ended_pipe(void)
+{
+        int in[2];
+
+        child_check(pipe2(in, O_CLOEXEC) < 0 ? -errno : 0, "make", "pipe");
+        close(in[1]);
+        return in[0];
+}
+
 static _Noreturn void exec_child(int sync_fd, int out_fd, const char *args, size_t n)
 {
         static char *argv[SHIM_ARGS_MAX + 1];
@@ -58,16 +69,18 @@ static _Noreturn void exec_child(int sync_fd, int out_fd, const char *args, size
                 child_fail(125, EBADMSG, "read", "spec");
         for (size_t i = 0; i < n && count < SHIM_ARGS_MAX; i += strlen(args + i) + 1)
                 argv[count++] = (char *)(uintptr_t)(args + i);
+        int in_fd = ended_pipe();
+
         enter_container();
         int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        int stdio[3] = {null, out_fd, out_fd};
+        int stdio[3] = {in_fd, out_fd, out_fd};
 
-        child_check(root < 0 || null < 0 ? -errno : 0, "open", "/dev/null");
+        child_check(root < 0 ? -errno : 0, "open", "/");
         user_find(root, &user);
         creds_set_limits();
         child_check(setsid() < 0 ? -errno : 0, "set", "session");
         child_set_stdio(stdio);
+        (void)!fchown(0, user.uid, user.gid);
         (void)!fchown(1, user.uid, user.gid);
         creds_enter_workdir(root, &user);
         creds_prepare(&user);

@@ -150,12 +150,11 @@ static void make_pipes(int stdio[3], int ends[2])
         check(pipe2(err, O_CLOEXEC) < 0 ? -errno : 0, "make pipe");
         fcntl(out[0], F_SETFL, O_NONBLOCK);
         fcntl(err[0], F_SETFL, O_NONBLOCK);
-        stdio[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        stdio[0] = -1; /* of the container's own /dev, once that is made */
         stdio[1] = ends[0] = out[1];
         stdio[2] = ends[1] = err[1];
         shim.out_fd[0] = out[0];
         shim.out_fd[1] = err[0];
-        check(stdio[0] < 0 ? -errno : 0, "open /dev/null");
 }
 
 static void make_container(int sync[2])
@@ -186,7 +185,6 @@ static void make_container(int sync[2])
         }
         shim.pid = (pid_t)pid;
         close(sync[1]);
-        close(stdio[0]);
         close(ends[0]);
         close(ends[1]);
         shim.start_time = read_start_time(shim.pid);

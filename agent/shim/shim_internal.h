@@ -83,7 +83,7 @@ void mount_attach(int mount, int root, const char *path);
 void mount_system(int root, int proc);
 void mount_protect(int root);
 void mount_pivot(int root);
-void dev_make(int root);
+int dev_make(int root);                    /* a descriptor of its null, for stdin */
 void dev_make_tty(int root, int stdio[3]); /* replaces all three */
 void binds_open(void);                     /* before the tree becomes private */
 void binds_attach(int root);

@@ -296,3 +296,28 @@ int rig_run(struct rig *r, const char *script)
 
         return rig_run_config(r, &c);
 }
+
+static void on_answer(void *arg, int status, const char *output, size_t n)
+{
+        struct rig *r = arg;
+
+        r->exec_status = status;
+        snprintf(r->exec_output, sizeof(r->exec_output), "%.*s", (int)n, output);
+        r->is_answered = true;
+}
+
+int rig_exec_argv(struct rig *r, struct id id, char *const *argv, int64_t timeout_ms)
+{
+        r->is_answered = false;
+        runtime_exec(r->runtime, id, argv, timeout_ms, on_answer, r);
+        assert(!r->is_answered);
+        rig_wait(r, &r->is_answered);
+        return r->exec_status;
+}
+
+int rig_exec(struct rig *r, struct id id, const char *script, int64_t timeout_ms)
+{
+        char *const argv[] = {"sh", "-c", (char *)(uintptr_t)script, NULL};
+
+        return rig_exec_argv(r, id, argv, timeout_ms);
+}

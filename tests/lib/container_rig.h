@@ -46,6 +46,9 @@ void rig_remove(struct rig *r, struct id id);
 /* Starts `sh -c script`, waits for its end, removes it; returns the status. */
 int rig_run(struct rig *r, const char *script);
 int rig_run_config(struct rig *r, const struct container_config *c);
+/* Runs `sh -c script` (or argv) inside, waits for the answer; returns its status. */
+int rig_exec(struct rig *r, struct id id, const char *script, int64_t timeout_ms);
+int rig_exec_argv(struct rig *r, struct id id, char *const *argv, int64_t timeout_ms);
 /* What the latest rig_run wrote to its log, without the heads of lines. */
 extern char rig_output[1 << 16];
 void rig_read_log(struct rig *r, struct id id);
