@@ -83,26 +83,46 @@ static int make_tmpfs(const struct shim_mount *m)
                          options);
 }
 
-/* Nothing may be put over proc, sysfs or the cgroups: what the kernel shows there is relied on. */
-static void check_target(int at, const char *target)
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+        return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Nothing may be put over proc, sysfs or the cgroups: what the kernel shows there is relied on. Nor
+ * over the root, which a link of the image or a ".." can lead to. */
+static void check_target(int root, int at, const char *target)
 {
         struct statfs fs;
+        struct stat a, b;
 
         child_check(fstatfs(at, &fs) < 0 ? -errno : 0, "mount", target);
+        child_check(fstat(at, &a) < 0 || fstat(root, &b) < 0 ? -errno : 0, "mount", target);
+        if (is_same(&a, &b))
+                child_fail(125, EPERM, "mount over the root folder", target);
         if (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC ||
             fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC)
                 child_fail(125, EPERM, "mount over a system folder", target);
 }
 
-static void fill_from_image(int fd, int root, const char *target)
+/* From the folder that was checked. A clone of its mount alone shows what the image has there,
+ * without what is mounted below; and a folder of another mount has nothing of the image. */
+static void fill_from_image(int fd, int root, int at, const char *target)
 {
-        int from = root_open(root, target, O_RDONLY | O_DIRECTORY);
+        struct stat a, b;
 
-        if (from == -ENOENT || from == -ENOTDIR)
+        child_check(fstat(at, &a) < 0 || fstat(root, &b) < 0 ? -errno : 0, "copy up", target);
+        if (a.st_dev != b.st_dev)
                 return;
+        int image = sys_open_tree(at, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+
+        child_check(image, "copy up", target);
+        int from = sys_openat2(image, ".", O_RDONLY | O_DIRECTORY, 0,
+                               RESOLVE_IN_ROOT | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
+
         child_check(from, "copy up", target);
-        child_check(copy_up(from, fd, 0), "copy up", target);
+        child_check(copy_up(from, fd), "copy up", target);
         close(from);
+        close(image);
 }
 
 static void attach(int root, const struct shim_mount *m, int fd)
@@ -112,12 +132,12 @@ static void attach(int root, const struct shim_mount *m, int fd)
 
         child_check(fd, "mount", target);
         child_check(fstat(fd, &st) < 0 ? -errno : 0, "mount", target);
-        if (m->flags & SHIM_MOUNT_COPY_UP && S_ISDIR(st.st_mode))
-                fill_from_image(fd, root, target);
         int at = root_open_make(root, target, S_ISDIR(st.st_mode), 0755);
 
         child_check(at, "mount", target);
-        check_target(at, target);
+        check_target(root, at, target);
+        if (m->flags & SHIM_MOUNT_COPY_UP && S_ISDIR(st.st_mode))
+                fill_from_image(fd, root, at, target);
         if (m->type == SHIM_MOUNT_BIND)
                 set_propagation(fd, m->propagation, target);
         if (m->flags & SHIM_MOUNT_READ_ONLY)

@@ -43,11 +43,20 @@ static int for_each(int from, int to, int depth, each_fn *fn)
         }
 }
 
+/* Of the image: by no link, and into no other mount. */
+static int open_image(int from, const char *name, uint64_t flags)
+{
+        return sys_openat2(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | flags, 0,
+                           RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
+}
+
 static int copy_file(int from, int to, const char *name, const struct stat *st)
 {
-        int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-        int r = in < 0 || out < 0 ? -errno : 0;
+        int in = open_image(from, name, 0);
+        int out = in < 0 ? in
+                         : openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                                  0600);
+        int r = in < 0 ? in : out < 0 ? -errno : 0;
         struct timespec times[2] = {st->st_atim, st->st_mtim};
 
         while (r == 0) {
@@ -110,9 +119,9 @@ static int copy_entry(int from, int to, const char *name, int depth)
                 return 0;
         if (mkdirat(to, name, 0700) < 0)
                 return -errno;
-        int in = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int in = open_image(from, name, O_DIRECTORY);
         int out = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        int r = in < 0 || out < 0 ? -errno : copy_folder(in, out, &st, depth);
+        int r = in < 0 ? in : out < 0 ? -errno : copy_folder(in, out, &st, depth);
 
         if (in >= 0)
                 close(in);
@@ -128,14 +137,14 @@ static int found(int from, int to, const char *name, int depth)
 }
 
 /* to: the volume; nothing happens unless it is empty. */
-int copy_up(int from, int to, int depth)
+int copy_up(int from, int to)
 {
         int out = openat(to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         struct stat st;
         int r = out < 0 ? -errno : for_each(out, out, 0, found);
 
         if (r == 0)
-                r = fstat(from, &st) < 0 ? -errno : copy_folder(from, out, &st, depth);
+                r = fstat(from, &st) < 0 ? -errno : copy_folder(from, out, &st, 0);
         if (out >= 0)
                 close(out);
         return r > 0 ? 0 : r;

@@ -87,7 +87,7 @@ int dev_make(int root);                    /* a descriptor of its null, for stdi
 void dev_make_tty(int root, int stdio[3]); /* replaces all three */
 void binds_open(void);                     /* before the tree becomes private */
 void binds_attach(int root);
-int copy_up(int from, int to, int depth);
+int copy_up(int from, int to);
 int set_read_only(int mount, bool is_recursive);
 
 /* --- user.c --- */

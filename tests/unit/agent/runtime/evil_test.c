@@ -1,5 +1,6 @@
 /* Images, volumes and programs that mean ill: nothing outside the container is read, written,
  * blocked or mounted. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,23 +22,29 @@ static struct container_config config_of(char **argv, const char *script)
         return rig_config(&rig, argv);
 }
 
-/* A second layer with one link in it, put over the good one. */
-static int run_with_link(const char *name, const char *to, const char *script)
+/* Runs c with a second layer over the good one that has one link in it. */
+static int run_config_with_link(struct container_config *c, const char *name, const char *to)
 {
         _cleanup_free_ char *layer = xasprintf("%s/evil", rig.folder);
         _cleanup_free_ char *link = xasprintf("%s/%s", layer, name);
         _cleanup_free_ char *parent = xstrndup(link, (size_t)(strrchr(link, '/') - link));
-        char *argv[4];
-        struct container_config c = config_of(argv, script);
         char *layers[] = {rig.rootfs, layer, NULL};
 
         assert_int_equal(io_mkdir_all(parent, 0755), 0);
         assert_int_equal(symlink(to, link), 0);
-        c.layers = layers;
-        int r = rig_run_config(&rig, &c);
+        c->layers = layers;
+        int r = rig_run_config(&rig, c);
 
         assert_int_equal(io_remove_tree(AT_FDCWD, layer), 0);
         return r;
+}
+
+static int run_with_link(const char *name, const char *to, const char *script)
+{
+        char *argv[4];
+        struct container_config c = config_of(argv, script);
+
+        return run_config_with_link(&c, name, to);
 }
 
 static void test_evil_links(void **state)
@@ -143,6 +150,115 @@ static void test_stdin_is_its_own(void **state)
         assert_int_not_equal(stdin_dev, before.st_dev);
 }
 
+/* How many entries a folder has. */
+static int count(const char *path)
+{
+        DIR *dir = opendir(path);
+        struct dirent *e;
+        int n = 0;
+
+        assert_non_null(dir);
+        while ((e = readdir(dir)))
+                n += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+        closedir(dir);
+        return n;
+}
+
+/* An image whose place for a volume is a link: what it leads to is looked at before anything is
+ * read there, and is always inside the image. */
+static void test_evil_volume(void **state)
+{
+        static const struct {
+                const char *to;
+                bool copy_up;
+                int result;
+                const char *text;
+        } cases[] = {
+                {"/proc/sys/kernel/random", true, -EPERM, "mount over a system folder /v"},
+                {"/sys/kernel", true, -EPERM, "mount over a system folder /v"},
+                {"/", true, -EPERM, "mount over the root folder /v"},
+                {"..", true, -EPERM, "mount over the root folder /v"},
+                {"/", false, -EPERM, "mount over the root folder /v"},
+                {"etc/../../..", false, -EPERM, "mount over the root folder /v"},
+                {"/proc/self/root/etc", true, -ELOOP, "mount /v"},
+                {"/proc/1/cwd", true, -ELOOP, "mount /v"},
+        };
+        _cleanup_free_ char *volume = xasprintf("%s/volume", rig.folder);
+        struct container_mount m = {
+                .type = MOUNT_VOLUME, .source = volume, .target = "/v", .create_source = true};
+        char *argv[4];
+
+        (void)state;
+        assert_int_equal(io_mkdir_all(volume, 0755), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct container_config c = config_of(argv, "exit 0");
+
+                c.mounts = &m;
+                c.n_mounts = 1;
+                m.copy_up = cases[i].copy_up;
+                assert_int_equal(run_config_with_link(&c, "v", cases[i].to), cases[i].result);
+                assert_non_null(strstr(rig.err.text, cases[i].text));
+                assert_int_equal(count(volume), 0);
+        }
+        assert_int_equal(io_remove_tree(AT_FDCWD, volume), 0);
+}
+
+/* What is copied is the image's, also where a link seems to lead out, and also where something else
+ * is mounted: never the host's, and nothing of the mounts. */
+static void test_copy_of_the_image_only(void **state)
+{
+        _cleanup_free_ char *volume = xasprintf("%s/volume", rig.folder);
+        _cleanup_free_ char *hosts = xasprintf("%s/volume/hosts", rig.folder);
+        _cleanup_free_ char *passwd = xasprintf("%s/volume/passwd", rig.folder);
+        struct container_mount m = {.type = MOUNT_VOLUME,
+                                    .source = volume,
+                                    .target = "/v",
+                                    .copy_up = true,
+                                    .create_source = true};
+        char *argv[4];
+        struct container_config c = config_of(argv, "cat /v/passwd | head -n 1");
+        _cleanup_buf_ struct buf b = {0};
+        struct stat st;
+
+        (void)state;
+        c.mounts = &m;
+        c.n_mounts = 1;
+        assert_int_equal(run_config_with_link(&c, "v", "../../../../../etc"), 0);
+        assert_string_equal(rig_output, "root:x:0:0:root:/root:/bin/sh\n");
+        assert_int_equal(io_read_file(AT_FDCWD, passwd, 4096, &b), 0);
+        assert_non_null(strstr(buf_str(&b), "web:x:1001:1002:"));
+        assert_int_equal(stat(hosts, &st), 0); /* the image's empty one, not what is mounted */
+        assert_int_equal(st.st_size, 0);
+        assert_int_equal(io_remove_tree(AT_FDCWD, volume), 0);
+}
+
+/* Of a volume inside another one only the image's files are copied, too. */
+static void test_copy_below_a_mount(void **state)
+{
+        _cleanup_free_ char *outer = xasprintf("%s/outer", rig.folder);
+        _cleanup_free_ char *secret = xasprintf("%s/outer/data/secret", rig.folder);
+        _cleanup_free_ char *inner = xasprintf("%s/inner", rig.folder);
+        struct container_mount m[] = {
+                {.type = MOUNT_BIND, .source = outer, .target = "/tmp"},
+                {.type = MOUNT_VOLUME,
+                 .source = inner,
+                 .target = "/tmp/data",
+                 .copy_up = true,
+                 .create_source = true},
+        };
+        char *argv[4];
+        struct container_config c = config_of(argv, "ls -A /tmp/data | wc -l");
+
+        (void)state;
+        assert_int_equal(io_mkdir_all(secret, 0755), 0);
+        c.mounts = m;
+        c.n_mounts = 2;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "0\n");
+        assert_int_equal(io_remove_tree(AT_FDCWD, outer), 0);
+        assert_int_equal(io_remove_tree(AT_FDCWD, inner), 0);
+}
+
 static int set_up(void **state)
 {
         (void)state;
@@ -164,6 +280,9 @@ int main(void)
                 cmocka_unit_test(test_evil_null_at_run_time),
                 cmocka_unit_test(test_evil_null_in_image),
                 cmocka_unit_test(test_stdin_is_its_own),
+                cmocka_unit_test(test_evil_volume),
+                cmocka_unit_test(test_copy_of_the_image_only),
+                cmocka_unit_test(test_copy_below_a_mount),
         };
 
         return cmocka_run_group_tests(tests, set_up, tear_down);
