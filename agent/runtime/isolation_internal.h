@@ -47,6 +47,7 @@ extern const struct profile_rule profile_rules[];
 /* A descriptor of a sealed file with the program for that set of capabilities; cached below folder.
  */
 int seccomp_open_program(const char *folder, uint64_t caps, struct err *err);
+uint64_t seccomp_rules_hash(const struct profile_rule *rules); /* for its name */
 
 /* --- limits.c --- */
 #define CAPS_DEFAULT 0xa80425fbull

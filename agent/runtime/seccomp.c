@@ -12,11 +12,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/utsname.h>
 
 #include "agent/runtime/runtime_internal.h"
 
+#define FORMAT            2
 #define PROGRAM_MAX       (64 << 10)
 #define NUMBER_MAX        1000
 #define CAP_SYS_ADMIN_BIT (1ull << 21)
@@ -46,48 +46,40 @@ static int allow_names(scmp_filter_ctx f, const char *names)
         return r;
 }
 
-static struct scmp_arg_cmp first(enum scmp_compare op, uint64_t a, uint64_t b)
-{
-        return (struct scmp_arg_cmp){.arg = 0, .op = op, .datum_a = a, .datum_b = b};
-}
-
-/* AF_ALG (38) and AF_VSOCK (40) reach kernel code that no container needs. */
-static int add_socket(scmp_filter_ctx f)
-{
-        int n = SCMP_SYS(socket);
-        int r = seccomp_rule_add(f, SCMP_ACT_ALLOW, n, 1, first(SCMP_CMP_LT, 38, 0));
-
-        if (r == 0)
-                r = seccomp_rule_add(f, SCMP_ACT_ALLOW, n, 1, first(SCMP_CMP_EQ, 39, 0));
-        if (r == 0)
-                r = seccomp_rule_add(f, SCMP_ACT_ALLOW, n, 1, first(SCMP_CMP_GT, 40, 0));
-        return r;
-}
-
-static int add_personality(scmp_filter_ctx f)
-{
-        static const uint64_t allowed[] = {0, 8, 0x20000, 0x20008, 0xffffffff};
-        int r = 0;
-
-        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++)
-                r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
-                                     first(SCMP_CMP_EQ, allowed[i], 0));
-        return r;
-}
+/* What is allowed when the bits of mask in the call's first argument have this value. The kernel
+ * takes a family as an int, so only the low 32 bits count there: all up to the newest that is known
+ * (45), without AF_ALG (38) and AF_VSOCK (40), which reach kernel code that no container needs. */
+static const struct argument_rule {
+        const char *name;
+        uint64_t mask, value;
+        uint64_t unless; /* not needed with any of these capabilities: then all is allowed */
+} argument_rules[] = {
+        {"socket", 0xffffffe0, 0, 0},  /* 0 to 31 */
+        {"socket", 0xfffffffc, 32, 0}, /* to 35 */
+        {"socket", 0xfffffffe, 36, 0}, /* to 37 */
+        {"socket", 0xffffffff, 39, 0},         {"socket", 0xffffffff, 41, 0},
+        {"socket", 0xfffffffe, 42, 0}, /* to 43 */
+        {"socket", 0xfffffffe, 44, 0}, /* to 45 */
+        {"personality", ~0ull, 0, 0},          {"personality", ~0ull, 8, 0},
+        {"personality", ~0ull, 0x20000, 0},    {"personality", ~0ull, 0x20008, 0},
+        {"personality", ~0ull, 0xffffffff, 0}, {"clone", CLONE_NEW_ANY, 0, CAP_SYS_ADMIN_BIT},
+};
 
 /* clone3 keeps its flags where a filter cannot look: it is "not there", and clone is used. */
 static int add_conditional(scmp_filter_ctx f, uint64_t caps)
 {
-        int r = add_socket(f);
+        int r = 0;
 
-        if (r == 0)
-                r = add_personality(f);
-        if (r == 0 && !(caps & CAP_SYS_ADMIN_BIT)) {
-                r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                                     first(SCMP_CMP_MASKED_EQ, CLONE_NEW_ANY, 0));
-                if (r == 0)
-                        r = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(argument_rules); i++) {
+                const struct argument_rule *a = &argument_rules[i];
+
+                if (!(a->unless & caps))
+                        r = seccomp_rule_add(f, SCMP_ACT_ALLOW,
+                                             seccomp_syscall_resolve_name(a->name), 1,
+                                             SCMP_A0(SCMP_CMP_MASKED_EQ, a->mask, a->value));
         }
+        if (r == 0 && !(caps & CAP_SYS_ADMIN_BIT))
+                r = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
         return r;
 }
 
@@ -160,26 +152,49 @@ static int compile(uint64_t caps, struct buf *ret)
         return 0;
 }
 
-/* FNV-1a over all that the program depends on. */
-static uint64_t hash(uint64_t h, const char *s)
+/* FNV-1a. A text is hashed with its end, so that none runs into the next. */
+static uint64_t hash(uint64_t h, const void *p, size_t n)
 {
-        for (; *s; s++)
-                h = (h ^ (uint8_t)*s) * 0x100000001b3u;
+        for (const uint8_t *s = p; n; n--, s++)
+                h = (h ^ *s) * 0x100000001b3u;
         return h;
 }
 
+static uint64_t hash_text(uint64_t h, const char *s)
+{
+        return hash(h, s, strlen(s) + 1);
+}
+
+uint64_t seccomp_rules_hash(const struct profile_rule *rules)
+{
+        uint64_t h = 0xcbf29ce484222325u;
+
+        for (const struct profile_rule *p = rules; p->names; p++) {
+                h = hash(h, &p->caps, sizeof(p->caps));
+                h = hash_text(h, p->names);
+        }
+        return h;
+}
+
+/* All that a program depends on is in the name: the rules, both kinds; the kernel and the library;
+ * the set of capabilities; and FORMAT, which counts the ways in which this file puts them together.
+ */
 static char *cache_name(const char *folder, uint64_t caps)
 {
         const struct scmp_version *v = seccomp_version();
+        uint64_t h = seccomp_rules_hash(profile_rules);
         struct utsname u;
-        uint64_t h = 0xcbf29ce484222325u;
 
-        for (const struct profile_rule *p = profile_rules; p->names; p++)
-                h = hash(h, p->names);
+        for (size_t i = 0; i < ARRAY_SIZE(argument_rules); i++) {
+                const struct argument_rule *a = &argument_rules[i];
+                const uint64_t numbers[] = {a->mask, a->value, a->unless};
+
+                h = hash(hash_text(h, a->name), numbers, sizeof(numbers));
+        }
         if (uname(&u) == 0)
-                h = hash(h, u.release);
-        return xasprintf("%s/seccomp-1-%u.%u.%u-%016llx-%llx", folder, v->major, v->minor, v->micro,
-                         (unsigned long long)h, (unsigned long long)caps);
+                h = hash_text(hash_text(h, u.release), u.machine);
+        return xasprintf("%s/seccomp-%d-%u.%u.%u-%016llx-%llx", folder, FORMAT, v->major, v->minor,
+                         v->micro, (unsigned long long)h, (unsigned long long)caps);
 }
 
 static int seal(const struct buf *b)
