@@ -49,11 +49,11 @@ int message_receive(int fd, struct shim_message *m, char *text, size_t cap, int 
 /* --- failing. In the first process and in execs: tells the parent, ends the process. --- */
 extern int child_sync_fd;
 _Noreturn void child_fail(int exit_code, int err, const char *what, const char *name);
-#define child_check(r, what, name)                                  \
-        do {                                                        \
-                if ((r) < 0)                                        \
-                        child_fail(125, -(int)(r), (what), (name)); \
-        } while (0)
+static inline void child_check(long r, const char *what, const char *name)
+{
+        if (r < 0)
+                child_fail(125, (int)-r, what, name);
+}
 /* A numbered place where a test makes the start fail; nothing in the product's program. */
 #ifdef SHIM_TEST
 void step(void);
