@@ -13,6 +13,8 @@
 #define RETRY_FIRST_MS 1
 #define RETRY_LAST_MS  100
 #define RETRIES_MAX    600
+/* The wait doubles after every fifth attempt, so often. */
+#define RETRY_DOUBLINGS_MAX 7
 
 struct trash_work {
         struct list link;
@@ -93,6 +95,11 @@ void trash_sweep(struct runtime *r)
                 closedir(dir);
 }
 
+static int64_t retry_wait_ms(int retries)
+{
+        return MIN(RETRY_FIRST_MS << MIN(retries / 5, RETRY_DOUBLINGS_MAX), RETRY_LAST_MS);
+}
+
 static void on_retry(void *arg)
 {
         struct container *c = arg;
@@ -113,7 +120,7 @@ void container_discard(struct container *c)
         if (busy < 0 && c->retries < RETRIES_MAX) {
                 if (c->retries++ % 10 == 5)
                         cgroup_kill(&r->cgroups, c->name);
-                loop_timer_set(c->retry, MIN(RETRY_FIRST_MS << (c->retries / 5), RETRY_LAST_MS));
+                loop_timer_set(c->retry, retry_wait_ms(c->retries));
                 return;
         }
         if (busy < 0)

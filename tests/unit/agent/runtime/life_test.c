@@ -29,6 +29,18 @@ static void start(const struct container_config *c)
         assert_int_equal(rig_start(&rig, c), 0);
 }
 
+static void on_removed(void *arg)
+{
+        struct rig *r = arg;
+
+        r->is_removed = true;
+}
+
+static void stop_loop(void *arg)
+{
+        loop_stop(arg);
+}
+
 static void test_long_lines_are_split(void **state)
 {
         char *argv[4];
@@ -266,6 +278,38 @@ static void test_supervisor_dies_without_agent(void **state)
         rig_remove(&rig, c.id);
 }
 
+/* Something holds the cgroup for long: the waits between the attempts stay bounded. */
+static void test_removal_waits_for_the_cgroup(void **state)
+{
+        char *argv[4];
+        struct container_config c = config_of(argv, "exit 0");
+        struct timespec pause = {.tv_nsec = 1000000};
+
+        (void)state;
+        start(&c);
+        rig_wait_exit(&rig);
+        struct container *k = map_get_id(&rig.runtime->containers, c.id);
+        const struct cgroups *g = &rig.runtime->cgroups;
+        _cleanup_free_ char *held =
+                xasprintf("%s/%s/held", g->unified ? g->unified : g->v1[0].folder, ID_S(c.id));
+
+        assert_int_equal(mkdir(held, 0755), 0);
+        k->retries = 5 * 29; /* as after some 12 seconds */
+        rig.is_removed = false;
+        runtime_remove(rig.runtime, c.id, on_removed, &rig);
+        struct loop_timer *t = loop_timer_new(rig.loop, stop_loop, rig.loop);
+
+        for (int64_t before = time_mono_us(); k->retries < 5 * 33;) {
+                assert_true(time_mono_us() - before < 10000000);
+                loop_timer_set(t, 1);
+                loop_run(rig.loop);
+                nanosleep(&pause, NULL);
+        }
+        loop_timer_free(t);
+        assert_int_equal(rmdir(held), 0);
+        rig_wait(&rig, &rig.is_removed);
+}
+
 static void test_host_was_restarted(void **state)
 {
         char *argv[4];
@@ -380,6 +424,7 @@ int main(void)
                 cmocka_unit_test(test_ends_without_agent),
                 cmocka_unit_test(test_supervisor_is_killed),
                 cmocka_unit_test(test_supervisor_dies_without_agent),
+                cmocka_unit_test(test_removal_waits_for_the_cgroup),
                 cmocka_unit_test(test_host_was_restarted),
                 cmocka_unit_test(test_unfinished_start),
                 cmocka_unit_test(test_failure_at_every_step),
