@@ -104,7 +104,9 @@ static void on_exec(void *arg, int status, const char *output, size_t n)
         struct watch *w = map_get_id(&e->owner->watches, e->task);
         char text[PROBE_TEXT_MAX];
 
-        if (w && w->life == e->life) {
+        if (w && w->life == e->life && status == -ENOTCONN) {
+                loop_timer_set(w->timer, w->spec->interval_ms); /* that says nothing of it */
+        } else if (w && w->life == e->life) {
                 if (status == -ETIME)
                         snprintf(text, sizeof(text), "timed out");
                 else if (status < 0)

@@ -30,8 +30,9 @@ void runtime_exec(struct runtime *r, struct id id, char *const *argv, int64_t ti
 {
         struct container *c = map_get_id(&r->containers, id);
         _cleanup_buf_ struct buf args = {0};
-        int result =
-                !c || c->phase != PHASE_RUNNING || c->socket < 0 ? -ESRCH : flatten(argv, &args);
+        int result = !c || c->phase != PHASE_RUNNING ? -ESRCH
+                     : c->socket < 0                 ? -ENOTCONN
+                                                     : flatten(argv, &args);
         struct shim_message m = {.type = SHIM_EXEC,
                                  .cookie = ++r->cookies,
                                  .number = timeout_ms,

@@ -1,12 +1,17 @@
 /*
- * Taking over what an earlier agent left. A folder with an exit record is an ended container; one
- * with a supervisor that answers, a running one; one of an earlier boot ended with the host; one
- * whose supervisor is dead is ended by its cgroup (whose name no other process can have). One
- * without state never began. No decision hangs on a process number.
+ * What is with a container: asked for each that an earlier agent left, and again for one whose
+ * supervisor is not heard any more. A record of its end is its end; a start of an earlier boot
+ * ended with the host; one without state never began; one whose supervisor is dead is ended by its
+ * cgroup (whose name no other process can have). Only the lock proves that a supervisor is dead: it
+ * holds it as long as it lives, and nobody else does. Whatever else goes wrong (no descriptors, a
+ * disk that fails, a supervisor that is slow) says nothing of the container: it is left as it is,
+ * and looked at again. No decision hangs on a process number.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -15,38 +20,168 @@
 #include "agent/runtime/runtime_internal.h"
 
 #define UNFINISHED_WAIT_MS 2000
+#define ANSWERS_WAIT_MS    2000 /* for all supervisors together */
+#define LOOK_FIRST_MS      2
+#define LOOK_LAST_MS       5000
+#define LOOK_DOUBLINGS_MAX 12
+#define QUIET_LOOKS        6 /* no word in the log before: a supervisor may just be ending */
+
+enum verdict { IS_RUNNING, IS_ENDED, IS_UNFINISHED };
 
 struct recovery {
         struct runtime *runtime;
         runtime_found_fn *fn;
         void *arg;
+        int64_t answers_until_ms; /* mono */
 };
 
-/* False while a supervisor lives: it holds the lock, and nobody else can. */
-static bool is_supervisor_gone(struct container *c)
+/* --- one look ------------------------------------------------------------------------------------
+ */
+
+/* 0 while it lives, -errno when that cannot be known. */
+static int is_supervisor_gone(struct container *c)
 {
         _cleanup_close_ int fd = openat(c->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-        return fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0;
+        if (fd < 0)
+                return -errno;
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+                return 1;
+        return errno == EWOULDBLOCK ? 0 : -errno;
 }
+
+/* What is not there, or was cut short with its host, is none: 0. Else -errno, or 1. */
+static int read_exit(struct container *c, struct container_exit *ret)
+{
+        int r = exit_read(c->folder_fd, ret);
+
+        return r == 0 ? 1 : r == -ENOENT || r == -EBADMSG || r == -EFBIG ? 0 : r;
+}
+
+static int read_state(struct container *c, bool *ret_is_here)
+{
+        _cleanup_buf_ struct buf b = {0};
+        char boot[48];
+        int r = io_read_file(c->folder_fd, "state", 256, &b);
+
+        if (r < 0)
+                return r == -ENOENT || r == -EFBIG ? 0 : r;
+        if (sscanf(buf_str(&b), "1 %47s", boot) != 1)
+                return 0;
+        *ret_is_here = str_is_equal(boot, c->runtime->boot_id);
+        return 1;
+}
+
+/* Without its supervisor a container has nobody to write its log or tell of its end: it is ended,
+ * unless it has ended by itself, and the status is what the kernel remembers. */
+static void end_lost(struct container *c, struct container_exit *e)
+{
+        struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+
+        e->reason = "supervisor was lost";
+        e->is_oom = cgroup_was_oom(&c->runtime->cgroups, c->name);
+        if (c->pidfd >= 0 && poll(&p, 1, 0) > 0) {
+                int status = pidfd_exit_status(c->pidfd);
+
+                if (status >= 0) {
+                        e->status = status;
+                        e->reason = NULL;
+                }
+        }
+        cgroup_kill(&c->runtime->cgroups, c->name);
+}
+
+/* A verdict, ret set with IS_ENDED; or -errno: nothing is known now. IS_RUNNING: connected, and its
+ * supervisor will answer. */
+static int look(struct container *c, struct container_exit *ret)
+{
+        bool is_here = false;
+        int r = c->folder_fd >= 0 ? 0 : container_open_folder(c);
+
+        if (r < 0)
+                return r;
+        *ret = (struct container_exit){.status = -1, .time_ms = time_now().wall_ms};
+        r = read_exit(c, ret);
+        if (r != 0)
+                return r < 0 ? r : IS_ENDED;
+        r = read_state(c, &is_here);
+        if (r <= 0)
+                return r < 0 ? r : IS_UNFINISHED;
+        if (!is_here) {
+                ret->reason = "host was restarted";
+                return IS_ENDED;
+        }
+        r = is_supervisor_gone(c);
+        if (r < 0)
+                return r;
+        if (r == 0) {
+                r = container_connect(c);
+                return r < 0 ? r : IS_RUNNING;
+        }
+        r = read_exit(c, ret); /* it may have been its last act, just now */
+        if (r == 0)
+                end_lost(c, ret);
+        return r < 0 ? r : IS_ENDED;
+}
+
+/* --- and again -----------------------------------------------------------------------------------
+ */
+
+static void look_again(struct container *c)
+{
+        struct container_exit e;
+        int r = look(c, &e);
+
+        if (r == IS_RUNNING)
+                return;
+        if (r < 0) {
+                container_look_later(c, r);
+                return;
+        }
+        if (r == IS_UNFINISHED) {
+                e.reason = "its start did not come to an end";
+                cgroup_kill(&c->runtime->cgroups, c->name);
+        }
+        container_ended(c, &e);
+}
+
+static void on_look(void *arg)
+{
+        struct container *c = arg;
+
+        if (c->phase != PHASE_RUNNING)
+                return;
+        if (c->socket < 0)
+                look_again(c);
+        else if (c->pidfd < 0 && container_greet(c) < 0)
+                container_look_later(c, -EAGAIN);
+}
+
+void container_look_later(struct container *c, int error)
+{
+        int64_t wait_ms = LOOK_FIRST_MS << MIN(c->looks, LOOK_DOUBLINGS_MAX);
+
+        if (c->looks == QUIET_LOOKS)
+                log_warn("container cannot be looked after now, and is left as it is: task=%s "
+                         "error=%s",
+                         c->title, err_name(error));
+        if (c->looks <= MAX(QUIET_LOOKS, LOOK_DOUBLINGS_MAX))
+                c->looks++;
+        if (!c->look)
+                c->look = loop_timer_new(c->runtime->loop, on_look, c);
+        loop_timer_set(c->look, MIN(wait_ms, LOOK_LAST_MS));
+}
+
+/* --- taking over ---------------------------------------------------------------------------------
+ */
 
 /* A supervisor whose agent has gone gives up before its program runs: waited for. */
 static void wait_for_supervisor(struct container *c)
 {
         struct timespec pause = {.tv_nsec = 5000000};
 
-        for (int i = 0; i < UNFINISHED_WAIT_MS / 5 && !is_supervisor_gone(c); i++)
+        for (int i = 0; i < UNFINISHED_WAIT_MS / 5 && is_supervisor_gone(c) == 0; i++)
                 nanosleep(&pause, NULL);
-}
-
-static bool is_of_this_boot(struct container *c, bool *ret_has_state)
-{
-        _cleanup_buf_ struct buf b = {0};
-        char boot[48] = "";
-
-        *ret_has_state = io_read_file(c->folder_fd, "state", 256, &b) == 0 &&
-                         sscanf(buf_str(&b), "1 %47s", boot) == 1;
-        return str_is_equal(boot, c->runtime->boot_id);
 }
 
 static void found_ended(struct recovery *x, struct container *c, const struct container_exit *e)
@@ -65,29 +200,32 @@ static void discard_unfinished(struct container *c)
         container_discard(c);
 }
 
+/* The supervisor's answer is there at once, mostly. One that is late comes over the loop. */
+static int hear_answer(struct recovery *x, struct container *c)
+{
+        int64_t left_ms = MAX(x->answers_until_ms - time_now().mono_ms, 0);
+        struct pollfd p = {.fd = c->socket, .events = POLLIN};
+        int r = poll(&p, 1, (int)left_ms) > 0 ? container_hear_greeting(c) : 0;
+
+        return r < 0 ? r : IS_RUNNING;
+}
+
 static void recover_one(struct recovery *x, struct container *c)
 {
-        struct container_exit e = {.status = -1, .time_ms = time_now().wall_ms};
-        bool has_state, is_here = is_of_this_boot(c, &has_state);
+        struct container_exit e;
+        int r = look(c, &e);
 
-        if (exit_read(c->folder_fd, &e) == 0) {
+        if (r == IS_RUNNING)
+                r = hear_answer(x, c);
+        if (r == IS_ENDED) {
                 found_ended(x, c, &e);
-        } else if (!has_state) {
+        } else if (r == IS_UNFINISHED) {
                 discard_unfinished(c);
-        } else if (!is_here) {
-                e.reason = "host was restarted";
-                found_ended(x, c, &e);
-        } else if (container_connect(c) == 0) {
-                c->phase = PHASE_RUNNING;
-                x->fn(x->arg, c->id, true, c->pid, NULL);
         } else {
-                wait_for_supervisor(c); /* it may be writing its last record */
-                if (exit_read(c->folder_fd, &e) < 0) {
-                        e.reason = "supervisor was lost";
-                        e.is_oom = cgroup_was_oom(&c->runtime->cgroups, c->name);
-                        cgroup_kill(&c->runtime->cgroups, c->name);
-                }
-                found_ended(x, c, &e);
+                c->phase = PHASE_RUNNING;
+                if (r < 0)
+                        container_look_later(c, r);
+                x->fn(x->arg, c->id, true, c->pid, NULL);
         }
 }
 
@@ -103,29 +241,42 @@ static void sweep_cgroup(void *arg, const char *name)
         cgroup_remove(&r->cgroups, name);
 }
 
+static void recover_entry(struct recovery *x, const char *name)
+{
+        struct id id;
+
+        if (id_parse(name, &id) < 0 || map_get_id(&x->runtime->containers, id))
+                return;
+        struct container *c = container_new(x->runtime, id);
+
+        c->title = xstrdup(c->name);
+        c->hostname = xstrdup("");
+        int r = container_open_folder(c);
+
+        if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
+                container_free(c); /* no container at all */
+        else
+                recover_one(x, c);
+}
+
+/* Cgroups are swept only when all folders have been seen. */
 int runtime_recover(struct runtime *r, runtime_found_fn *fn, void *arg)
 {
-        struct recovery x = {r, fn, arg};
+        struct recovery x = {r, fn, arg, time_now().mono_ms + ANSWERS_WAIT_MS};
         int fd = openat(r->containers_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir = fd < 0 ? NULL : fdopendir(fd);
         struct dirent *e;
-        struct id id;
+        int result = dir ? 0 : -errno;
 
-        if (!dir)
-                return -errno;
-        while ((e = readdir(dir))) {
-                if (id_parse(e->d_name, &id) < 0 || map_get_id(&r->containers, id))
-                        continue;
-                struct container *c = container_new(r, id);
-
-                c->title = xstrdup(c->name);
-                c->hostname = xstrdup("");
-                if (container_open_folder(c) < 0)
-                        container_free(c);
-                else
-                        recover_one(&x, c);
+        if (!dir && fd >= 0)
+                close(fd);
+        while (dir && (errno = 0, e = readdir(dir)))
+                recover_entry(&x, e->d_name);
+        if (dir) {
+                result = -errno;
+                closedir(dir);
         }
-        closedir(dir);
-        cgroups_each(&r->cgroups, sweep_cgroup, r);
-        return 0;
+        if (result == 0)
+                cgroups_each(&r->cgroups, sweep_cgroup, r);
+        return result;
 }

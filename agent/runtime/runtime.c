@@ -86,12 +86,17 @@ static int open_root(struct runtime *r, struct err *err)
         return result < 0 ? err_set(err, -result, "%s: %s", r->root, err_name(result)) : 0;
 }
 
-static void read_boot_id(struct runtime *r)
+/* Without it every container would seem to be of an earlier boot. */
+static int read_boot_id(struct runtime *r, struct err *err)
 {
+        static const char path[] = "/proc/sys/kernel/random/boot_id";
         _cleanup_buf_ struct buf b = {0};
+        int result = io_read_file(AT_FDCWD, path, 64, &b);
 
-        if (io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &b) == 0)
-                snprintf(r->boot_id, sizeof(r->boot_id), "%.36s", buf_str(&b));
+        if (result < 0)
+                return err_set(err, -result, "%s: %s", path, err_name(result));
+        snprintf(r->boot_id, sizeof(r->boot_id), "%.36s", buf_str(&b));
+        return 0;
 }
 
 static void on_soon(void *arg)
@@ -134,7 +139,6 @@ static struct runtime *runtime_new(struct loop *l, const struct runtime_config *
         list_init(&r->failures);
         list_init(&r->exec_answers);
         list_init(&r->trash);
-        read_boot_id(r);
         return r;
 }
 
@@ -144,6 +148,8 @@ int runtime_open(struct loop *l, const struct runtime_config *c, struct runtime 
         struct runtime *r = runtime_new(l, c);
         int result = open_root(r, err);
 
+        if (result == 0)
+                result = read_boot_id(r, err);
         if (result == 0) {
                 r->shim_fd = open_program(c->shim_path);
                 if (r->shim_fd < 0)
@@ -223,6 +229,7 @@ void container_free(struct container *c)
         list_remove(&c->queue_link);
         map_remove(&c->runtime->containers, c);
         loop_timer_free(c->retry);
+        loop_timer_free(c->look);
         close_fd(c->folder_fd);
         close_fd(c->pidfd);
         buf_done(&c->spec);
@@ -247,8 +254,13 @@ int runtime_signal(struct runtime *r, struct id id, int signum)
 {
         struct container *c = map_get_id(&r->containers, id);
 
-        if (!c || c->phase != PHASE_RUNNING || c->pidfd < 0)
+        if (!c || c->phase != PHASE_RUNNING)
                 return -ESRCH;
+        if (c->pidfd < 0) {
+                if (c->owed_signal != SIGKILL)
+                        c->owed_signal = signum;
+                return 0;
+        }
         return syscall(SYS_pidfd_send_signal, c->pidfd, signum, NULL, 0) < 0 ? -errno : 0;
 }
 
@@ -261,6 +273,8 @@ int runtime_kill(struct runtime *r, struct id id)
         cgroup_kill(&r->cgroups, c->name);
         if (c->pidfd >= 0)
                 syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
+        else
+                c->owed_signal = SIGKILL;
         return 0;
 }
 

@@ -94,8 +94,9 @@ int runtime_open(struct loop *l, const struct runtime_config *c, struct runtime 
 void runtime_close(struct runtime *r);
 
 /* What was found of earlier containers, in the call: running (their exits will be told by on_exit
- * as if we had started them), or ended (exit is set). Unfinished starts are cleaned away silently.
- */
+ * as if we had started them; pid 0: its supervisor has not answered yet), or ended (exit is set).
+ * One of which nothing can be known now is said to run. Unfinished starts are cleaned away
+ * silently. -errno: not all could be found, and the runtime is of no use. */
 typedef void runtime_found_fn(void *arg, struct id id, bool is_running, pid_t pid,
                               const struct container_exit *exit);
 int runtime_recover(struct runtime *r, runtime_found_fn *fn, void *arg);
@@ -104,14 +105,16 @@ int runtime_recover(struct runtime *r, runtime_found_fn *fn, void *arg);
 typedef void runtime_started_fn(void *arg, struct id id, pid_t pid, const struct err *err);
 void runtime_start(struct runtime *r, const struct container_config *c, runtime_started_fn *done,
                    void *arg);
-int runtime_signal(struct runtime *r, struct id id, int signum); /* to the first process; -ESRCH */
-int runtime_kill(struct runtime *r, struct id id);               /* all its processes, for sure */
+/* To the first process; kept for it while its supervisor has not answered. -ESRCH */
+int runtime_signal(struct runtime *r, struct id id, int signum);
+int runtime_kill(struct runtime *r, struct id id); /* all its processes, for sure */
 /* Removes an ended container's folder, cgroup and writable layer; in the background. done may be
  * NULL. */
 void runtime_remove(struct runtime *r, struct id id, loop_fn *done, void *arg);
 
 /* Runs argv inside, with the container's own isolation, user, env and folder. Killed at timeout_ms.
- * done: wait status as container_exit.status, -ETIME, or another -errno; at most 4 KiB of output.
+ * done: wait status as container_exit.status, -ETIME, -ENOTCONN (its supervisor is not heard now),
+ * or another -errno; at most 4 KiB of output.
  */
 typedef void runtime_exec_fn(void *arg, int status, const char *output, size_t n);
 void runtime_exec(struct runtime *r, struct id id, char *const *argv, int64_t timeout_ms,

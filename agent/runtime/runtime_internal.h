@@ -1,8 +1,8 @@
 /*
  * The runtime's inside. Files: runtime.c (open, the containers, small calls), start.c (a start from
- * its queue to its answer), watch.c (what supervisors say, and their loss), remove.c, recover.c,
- * exec.c, encode.c (config to flat spec), message.c (the socket), cgroup.c, devices.c, seccomp.c,
- * profile.c, limits.c (names of capabilities, limits, sysctls).
+ * its queue to its answer), watch.c (what supervisors say), recover.c (what is with a container),
+ * remove.c, exec.c, encode.c (config to flat spec), message.c (the socket), cgroup.c, devices.c,
+ * seccomp.c, profile.c, limits.c (names of capabilities, limits, sysctls).
  */
 #pragma once
 
@@ -60,6 +60,9 @@ struct container {
         struct list execs;        /* of struct exec_wait */
         struct loop_timer *retry; /* while something still lives in the cgroup */
         int retries;
+        struct loop_timer *look; /* while nothing is known of its supervisor */
+        int looks;
+        int owed_signal;    /* to be sent once there is a pidfd; 0: none */
         struct err failure; /* of a start, told once nothing is left */
         loop_fn *removed;
         void *removed_arg;
@@ -108,10 +111,15 @@ void container_free(struct container *c); /* leaves everything but the memory as
 void container_fail(struct container *c, const struct err *err);
 void container_ended(struct container *c, const struct container_exit *e);
 int container_open_folder(struct container *c);
-void container_watch(struct container *c, int fd);
+int container_watch(struct container *c, int fd); /* takes fd over, and closes it on failure */
 void container_unwatch(struct container *c);
-/* Connects to the supervisor and asks for its pidfd; waits for the answer, but not for long. */
+/* Connects to the supervisor and asks for the pidfd; the answer comes as a message. */
 int container_connect(struct container *c);
+int container_greet(struct container *c);
+/* Takes that answer now. Anything else, and the connection is given up: -errno. */
+int container_hear_greeting(struct container *c);
+/* What is with it is looked at after a while, which grows; error: why it is not known. */
+void container_look_later(struct container *c, int error);
 /* Folder and cgroup away, as soon as nothing lives there; then tells whoever waits and frees. */
 void container_discard(struct container *c);
 void queue_advance(struct runtime *r);

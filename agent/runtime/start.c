@@ -231,8 +231,9 @@ static int begin(struct container *c, struct err *err)
                 result = spawn(c, &fd);
         if (result < 0)
                 return err_set(err, -result, "start supervisor: %s", err_name(result));
-        container_watch(c, fd);
-        result = send_start(c, fd, spec, lock, filter);
+        result = container_watch(c, fd);
+        if (result == 0)
+                result = send_start(c, fd, spec, lock, filter);
         return result < 0 ? err_set(err, -result, "start supervisor: %s", err_name(result)) : 0;
 }
 

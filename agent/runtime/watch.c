@@ -13,8 +13,7 @@
 
 #include "agent/runtime/runtime_internal.h"
 
-#define HELLO_WAIT_MS 1000
-#define TEXT_MAX      (SHIM_EXEC_OUTPUT + SHIM_TEXT_MAX)
+#define TEXT_MAX (SHIM_EXEC_OUTPUT + SHIM_TEXT_MAX)
 
 /* Linux 6.15; in no header that is packaged yet. */
 struct pidfd_info_v0 {
@@ -77,6 +76,24 @@ void container_unwatch(struct container *c)
         c->socket = -1;
 }
 
+/* The descriptor is lost where there is no room for it: asked for once more. */
+static void on_greeted(struct container *c, const struct shim_message *m, int pidfd)
+{
+        c->pid = m->pid;
+        if (pidfd < 0) {
+                if (c->pidfd < 0)
+                        container_look_later(c, -EMFILE);
+                return;
+        }
+        if (c->pidfd >= 0)
+                close(c->pidfd);
+        c->pidfd = pidfd;
+        c->looks = 0;
+        if (c->owed_signal)
+                syscall(SYS_pidfd_send_signal, pidfd, c->owed_signal, NULL, 0);
+        c->owed_signal = 0;
+}
+
 static void on_started(struct container *c, const struct shim_message *m, int pidfd)
 {
         struct runtime *r = c->runtime;
@@ -87,8 +104,7 @@ static void on_started(struct container *c, const struct shim_message *m, int pi
                 return;
         }
         c->phase = PHASE_RUNNING;
-        c->pid = m->pid;
-        c->pidfd = pidfd;
+        on_greeted(c, m, pidfd);
         r->n_starting--;
         runtime_soon(r);
         c->started(c->started_arg, c->id, c->pid, NULL);
@@ -113,6 +129,10 @@ static void on_message(struct container *c, const struct shim_message *m, const 
                 on_started(c, m, fd);
                 return;
         }
+        if (m->type == SHIM_HELLO && c->phase == PHASE_RUNNING) {
+                on_greeted(c, m, fd);
+                return;
+        }
         if (fd >= 0)
                 close(fd);
         if (m->type == SHIM_FAILED) {
@@ -126,32 +146,6 @@ static void on_message(struct container *c, const struct shim_message *m, const 
         }
 }
 
-/* Without its supervisor a container has nobody to write its log or tell of its end: it is ended,
- * unless it has ended by itself, and the status is what the kernel remembers. */
-static void on_shim_dead(struct container *c)
-{
-        struct container_exit e;
-        struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
-
-        if (exit_read(c->folder_fd, &e) == 0) {
-                container_ended(c, &e);
-                return;
-        }
-        e = (struct container_exit){
-                .status = -1, .time_ms = time_now().wall_ms, .reason = "supervisor was lost"};
-        e.is_oom = cgroup_was_oom(&c->runtime->cgroups, c->name);
-        if (c->pidfd >= 0 && poll(&p, 1, 0) > 0) {
-                int status = pidfd_exit_status(c->pidfd);
-
-                if (status >= 0) {
-                        e.status = status;
-                        e.reason = NULL;
-                }
-        }
-        cgroup_kill(&c->runtime->cgroups, c->name);
-        container_ended(c, &e);
-}
-
 static void on_lost(struct container *c)
 {
         struct err err = {0};
@@ -163,10 +157,9 @@ static void on_lost(struct container *c)
                 container_fail(c, &err);
                 break;
         case PHASE_RUNNING:
-                execs_fail(c, -EIO);
                 /* Either it has dropped us, being slow, or it is gone. */
-                if (container_connect(c) < 0)
-                        on_shim_dead(c);
+                execs_fail(c, -ENOTCONN);
+                container_look_later(c, -EPIPE);
                 break;
         default: break;
         }
@@ -193,48 +186,62 @@ static void on_readable(void *arg, int events)
         on_message(c, &m, text, fd);
 }
 
-void container_watch(struct container *c, int fd)
+int container_watch(struct container *c, int fd)
 {
-        c->socket = fd;
-        if (loop_fd_new(c->runtime->loop, fd, LOOP_READ, on_readable, c, &c->watch) < 0)
+        int r = loop_fd_new(c->runtime->loop, fd, LOOP_READ, on_readable, c, &c->watch);
+
+        if (r < 0) {
                 c->watch = NULL;
+                close(fd);
+                return r;
+        }
+        c->socket = fd;
+        return 0;
 }
 
 static int connect_to(struct container *c)
 {
         struct sockaddr_un a = {.sun_family = AF_UNIX};
-        struct timeval wait = {.tv_sec = HELLO_WAIT_MS / 1000};
-        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
         snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/sock", c->folder_fd);
-        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0 ||
-            connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+        if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
                 return -errno;
         return STEAL_FD(fd);
 }
 
+int container_greet(struct container *c)
+{
+        const struct shim_message m = {.type = SHIM_HELLO};
+
+        return message_put(c->socket, &m, "", NULL, 0);
+}
+
 int container_connect(struct container *c)
 {
-        struct shim_message m = {.type = SHIM_HELLO};
-        char text[SHIM_TEXT_MAX];
-        _cleanup_close_ int fd = connect_to(c);
-        int pidfd = -1;
-        int r = fd < 0 ? fd : message_put(fd, &m, "", NULL, 0);
+        int fd = connect_to(c);
+        int r = fd < 0 ? fd : container_watch(c, fd);
 
-        if (r >= 0)
-                r = message_take(fd, &m, text, sizeof(text), &pidfd);
-        if (r >= 0 && (m.type != SHIM_HELLO || pidfd < 0))
-                r = -EBADMSG;
-        if (r < 0) {
-                if (pidfd >= 0)
-                        close(pidfd);
-                return r;
+        if (r == 0)
+                r = container_greet(c);
+        if (r < 0)
+                container_unwatch(c);
+        return r;
+}
+
+int container_hear_greeting(struct container *c)
+{
+        struct shim_message m;
+        char text[SHIM_TEXT_MAX];
+        int fd = -1;
+        int r = message_take(c->socket, &m, text, sizeof(text), &fd);
+
+        if (r >= 0 && m.type == SHIM_HELLO) {
+                on_greeted(c, &m, fd);
+                return 0;
         }
-        if (c->pidfd >= 0)
-                close(c->pidfd);
-        c->pidfd = pidfd;
-        c->pid = m.pid;
-        fcntl(fd, F_SETFL, O_NONBLOCK);
-        container_watch(c, STEAL_FD(fd));
-        return 0;
+        if (fd >= 0)
+                close(fd);
+        container_unwatch(c);
+        return r < 0 ? r : -EPIPE;
 }

@@ -169,6 +169,7 @@ _Noreturn void child_main(int sync_fd, const int stdio[3])
         struct user user;
 
         child_sync_fd = sync_fd;
+        close(shim.lock_fd); /* it says that the supervisor lives */
         step();
         child_join_cgroups();
         child_check(sys_result(syscall(SYS_unshare, CLONE_NEWCGROUP)), "unshare", "cgroup");

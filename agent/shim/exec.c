@@ -64,6 +64,7 @@ static _Noreturn void exec_child(int sync_fd, int out_fd, const char *args, size
         struct user user;
 
         child_sync_fd = sync_fd;
+        close(shim.lock_fd);
         shim.spec = spec_map(shim.spec_fd);
         if (!shim.spec)
                 child_fail(125, EBADMSG, "read", "spec");

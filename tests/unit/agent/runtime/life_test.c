@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -149,19 +151,26 @@ struct found {
         struct container_exit exit;
 };
 
-static void on_found(void *arg, struct id id, bool is_running, pid_t pid,
-                     const struct container_exit *e)
+/* Its supervisor may not have answered yet. */
+static void on_found_early(void *arg, struct id id, bool is_running, pid_t pid UNUSED,
+                           const struct container_exit *e)
 {
         struct found *f = arg;
 
         f->id = id;
         if (is_running) {
                 f->n_running++;
-                assert_true(pid > 0);
         } else {
                 f->n_ended++;
                 f->exit = *e;
         }
+}
+
+static void on_found(void *arg, struct id id, bool is_running, pid_t pid,
+                     const struct container_exit *e)
+{
+        on_found_early(arg, id, is_running, pid, e);
+        assert_true(!is_running || pid > 0);
 }
 
 /* An agent that starts a container and dies at once, in a process of its own. */
@@ -310,6 +319,161 @@ static void test_removal_waits_for_the_cgroup(void **state)
         rig_wait(&rig, &rig.is_removed);
 }
 
+/* Until the supervisor is connected again. */
+static int exec_soon(struct id id, const char *script)
+{
+        struct timespec pause = {.tv_nsec = 2000000};
+        int r = -ENOTCONN;
+
+        for (int i = 0; i < 2000 && r == -ENOTCONN; i++) {
+                r = rig_exec(&rig, id, script, 5000);
+                nanosleep(&pause, NULL);
+        }
+        return r;
+}
+
+static void set_descriptors(rlim_t n)
+{
+        struct rlimit r;
+
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &r), 0);
+        r.rlim_cur = n;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &r), 0);
+}
+
+static void end_and_remove(struct id id)
+{
+        assert_int_equal(runtime_kill(rig.runtime, id), 0);
+        rig_wait_exit(&rig);
+        assert_int_equal(rig.exit.status, 137);
+        rig_remove(&rig, id);
+}
+
+/* An agent that has the first, second, third ... descriptor of its taking over refused: nothing is
+ * known of the container then, least of all that it has ended. */
+static void test_taking_over_without_descriptors(void **state)
+{
+        char *argv[4];
+        struct container_config c = config_of(argv, "sleep 1000");
+        struct rlimit before;
+        int failures = 0, r = -1;
+
+        (void)state;
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        start_and_die(&c);
+        for (unsigned n = 0; n < 40; n++) {
+                struct found f = {0};
+
+                rig_open_runtime(&rig);
+                rig.is_exited = false;
+                int next = dup(0);
+
+                close(next);
+                set_descriptors((rlim_t)next + n);
+                r = runtime_recover(rig.runtime, on_found_early, &f);
+                set_descriptors(before.rlim_cur);
+                failures += r < 0;
+                assert_int_equal(f.n_ended, 0);
+                assert_int_equal(f.n_running, r < 0 ? 0 : 1);
+                if (r == 0)
+                        assert_int_equal(exec_soon(c.id, "true"), 0);
+                assert_false(rig.is_exited);
+                if (n < 39)
+                        rig_close_runtime(&rig);
+        }
+        assert_true(failures > 0);
+        assert_int_equal(r, 0);
+        end_and_remove(c.id);
+}
+
+/* What an agent must know to tell the containers of this boot it knows, or it does not open. */
+static void test_opening_without_descriptors(void **state)
+{
+        _cleanup_free_ char *root = xasprintf("%s/other", rig.folder);
+        _cleanup_free_ char *cgroup = xasprintf("%s-other", rig.cgroup);
+        struct runtime_config c = {.root = root, .shim_path = rig.shim, .cgroup_name = cgroup};
+        struct rlimit before;
+        struct runtime *r = NULL;
+        int result = -1, next = dup(0);
+
+        (void)state;
+        close(next);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        for (unsigned n = 0; result < 0; n++) {
+                struct err err = {0};
+
+                assert_true(n < 40);
+                set_descriptors((rlim_t)next + n);
+                result = runtime_open(rig.loop, &c, &r, &err);
+                set_descriptors(before.rlim_cur);
+                assert_int_equal(result, -err.code);
+        }
+        assert_int_equal(strlen(r->boot_id), 36);
+        runtime_close(r);
+}
+
+/* The connection breaks when the agent has no descriptor to make a new one. */
+static void test_supervisor_is_kept_without_descriptors(void **state)
+{
+        char *argv[4];
+        struct container_config c = config_of(argv, "sleep 1000");
+        struct timespec pause = {.tv_nsec = 1000000};
+        struct rlimit before;
+
+        (void)state;
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        start(&c);
+        struct container *k = map_get_id(&rig.runtime->containers, c.id);
+        struct loop_timer *t = loop_timer_new(rig.loop, stop_loop, rig.loop);
+
+        assert_int_equal(shutdown(k->socket, SHUT_RDWR), 0);
+        set_descriptors(3);
+        for (int i = 0; i < 100; i++) {
+                loop_timer_set(t, 1);
+                loop_run(rig.loop);
+                nanosleep(&pause, NULL);
+        }
+        set_descriptors(before.rlim_cur);
+        loop_timer_free(t);
+        assert_false(rig.is_exited);
+        assert_int_equal(exec_soon(c.id, "true"), 0);
+        end_and_remove(c.id);
+}
+
+/* A supervisor that does not answer, but lives: its container runs on, is said to run, and is
+ * looked after again as soon as the supervisor goes on. */
+static void test_supervisor_is_slow(void **state)
+{
+        char *argv[4];
+        struct container_config c =
+                config_of(argv, "trap 'echo end; exit 9' TERM; while true; do sleep 0.01; done");
+        struct found f = {0};
+
+        (void)state;
+        start_and_die(&c);
+        rig_open_runtime(&rig);
+        assert_int_equal(runtime_recover(rig.runtime, on_found, &f), 0);
+        struct container *k = map_get_id(&rig.runtime->containers, c.id);
+        pid_t supervisor = parent_of(k->pid), pid = k->pid;
+
+        assert_int_equal(kill(supervisor, SIGSTOP), 0);
+        rig_close_runtime(&rig);
+        memset(&f, 0, sizeof(f));
+        rig_open_runtime(&rig);
+        rig.is_exited = false;
+        assert_int_equal(runtime_recover(rig.runtime, on_found_early, &f), 0);
+        assert_int_equal(f.n_running, 1);
+        assert_int_equal(kill(pid, 0), 0);
+        /* Kept for it until it can be delivered. */
+        assert_int_equal(runtime_signal(rig.runtime, c.id, SIGTERM), 0);
+        assert_int_equal(kill(supervisor, SIGCONT), 0);
+        rig_wait_exit(&rig);
+        assert_int_equal(rig.exit.status, 9);
+        rig_read_log(&rig, c.id);
+        assert_string_equal(rig_output, "end\n");
+        rig_remove(&rig, c.id);
+}
+
 static void test_host_was_restarted(void **state)
 {
         char *argv[4];
@@ -425,6 +589,10 @@ int main(void)
                 cmocka_unit_test(test_supervisor_is_killed),
                 cmocka_unit_test(test_supervisor_dies_without_agent),
                 cmocka_unit_test(test_removal_waits_for_the_cgroup),
+                cmocka_unit_test(test_taking_over_without_descriptors),
+                cmocka_unit_test(test_opening_without_descriptors),
+                cmocka_unit_test(test_supervisor_is_kept_without_descriptors),
+                cmocka_unit_test(test_supervisor_is_slow),
                 cmocka_unit_test(test_host_was_restarted),
                 cmocka_unit_test(test_unfinished_start),
                 cmocka_unit_test(test_failure_at_every_step),
