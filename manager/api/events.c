@@ -3,7 +3,7 @@
  * log to rely on: a manager that starts has none, and a client that is slower than the ring misses
  * the oldest.
  */
-#include "manager/api/api_internal.h"
+#include "manager/api/filter_internal.h"
 
 #include <errno.h>
 

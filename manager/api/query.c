@@ -1,6 +1,6 @@
 /* Questions: lists, single objects, and the cluster as a whole. Long lists are answered in parts.
  */
-#include "manager/api/api_internal.h"
+#include "manager/api/filter_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
