@@ -22,7 +22,9 @@ struct watch {
         uint64_t spec_version, desired;
         uint64_t by_state[TASK_ORPHANED / WATCH_STATE_STEP + 1]; /* of tasks that should live */
         uint64_t failed;                                         /* tasks of the spec in force */
-        char *error, *pending; /* of the newest of them; why a task is not placed */
+        uint64_t stopping;         /* that should run no more, but do */
+        char *error, *failed_task; /* of the newest that failed */
+        char *pending;             /* why a task is not placed */
 };
 
 struct stream {
@@ -79,26 +81,6 @@ int find_service(struct api *a, const char *ref, struct service **ret, struct er
 int find_node(struct api *a, const char *ref, struct node **ret, struct err *err);
 int find_task(struct api *a, const char *ref, struct task **ret, struct err *err);
 int find_image(struct api *a, const char *ref, struct image **ret, struct err *err);
-/* Any value of a key given, and each key given has one that matches. */
-struct filter_value {
-        const char *key, *value; /* value NULL: the object has no such */
-        bool is_prefix;          /* matches when what is asked for is a prefix (ids, names) */
-};
-struct filter_labels {
-        const char *key; /* "label": asked for as NAME or NAME=VALUE */
-        Swarm__KeyValue *const *labels;
-        size_t n;
-};
-struct filter_object {
-        const struct filter_value *values;
-        size_t n_values;
-        const struct filter_labels *labels;
-        size_t n_labels;
-};
-bool filters_match(Swarm__Filter *const *filters, size_t n, const struct filter_object *o);
-/* -EINVAL for a key that is not in the list. */
-int filters_check(Swarm__Filter *const *filters, size_t n, const char *const *keys,
-                  struct err *err);
 
 /* --- validate.c: the spec is changed in place (defaults, the image's id). present: the one that it
  * replaces, NULL: none. -EINVAL, -ENOENT */

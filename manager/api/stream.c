@@ -47,6 +47,7 @@ void stream_close(struct api *a, struct stream *s)
                 logs_close(s->log);
         wire_free(s->filter);
         free(s->watch.error);
+        free(s->watch.failed_task);
         free(s->watch.pending);
         list_remove(&s->link);
         a->stream_count--;
@@ -139,7 +140,8 @@ void streams_note_nodes(struct api *a)
 
 /* --- logs ----------------------------------------------------------------------------------------
  */
-static void add_log_task(struct stream *s, struct task *task)
+/* after: NULL for what the stream's options say. */
+static void add_log_task(struct stream *s, struct task *task, const struct log_position *after)
 {
         _cleanup_free_ char *name = task_name(task);
         bool has_begun = task->state >= TASK_STARTING && task->state != TASK_REJECTED &&
@@ -154,8 +156,24 @@ static void add_log_task(struct stream *s, struct task *task)
                                   task->node ? "task %s has not been started"
                                              : "task %s has not been scheduled",
                                   name);
-        } else if (logs_add_task(s->log, task, false) < 0) {
+        } else if ((after ? logs_add_task_after(s->log, task, after)
+                          : logs_add_task(s->log, task, false)) < 0) {
                 logs_warn(s->log, "task %s: more than %d tasks", name, LOG_TASKS_MAX);
+        }
+}
+
+/* The tasks of which the client has lines. Those that are gone have no more. */
+static void add_known_tasks(struct api *a, struct stream *s, const Swarm__LogsRequest *m)
+{
+        for (size_t i = 0; i < m->n_after; i++) {
+                const Swarm__LogPosition *p = m->after[i];
+                const struct log_position after = {p->time_us, p->count};
+                struct id id;
+                struct task *t =
+                        wire_get_id(&p->task_id, &id) < 0 ? NULL : store_find_task(a->store, id);
+
+                if (t && (id_is_equal(s->task, id) || id_is_equal(s->service, t->service->id)))
+                        add_log_task(s, t, &after);
         }
 }
 
@@ -172,6 +190,8 @@ int on_logs(struct call *c)
                 return err_set(&c->err, ENOENT, "no such task or service: %s", m->ref);
         if ((service ? service : task->service)->spec->msg->task->container->tty && !m->is_raw)
                 return err_set(&c->err, EINVAL, "%s: has a tty: use --raw", m->ref);
+        if (m->n_after > LOG_TASKS_MAX)
+                return err_set(&c->err, EINVAL, "%s: more than %d tasks", m->ref, LOG_TASKS_MAX);
         int r = stream_open(c, STREAM_LOGS, &s);
         if (r < 0)
                 return r;
@@ -181,14 +201,14 @@ int on_logs(struct call *c)
                                 .since_us = m->since_us};
         s->log = logs_open(c->a->logs, &o);
         s->follow = m->follow;
-        if (task) {
-                s->task = task->id;
-                add_log_task(s, task);
-                return 0;
-        }
-        s->service = service->id;
-        LIST_FOREACH (t, &service->tasks, service_link)
-                add_log_task(s, t);
+        s->task = task ? task->id : s->task;
+        s->service = task ? s->service : service->id;
+        add_known_tasks(c->a, s, m);
+        if (task)
+                add_log_task(s, task, NULL);
+        else
+                LIST_FOREACH (t, &service->tasks, service_link)
+                        add_log_task(s, t, NULL);
         return 0;
 }
 

@@ -27,10 +27,34 @@ static bool has_failed(unsigned state)
         return state == TASK_FAILED || state == TASK_REJECTED;
 }
 
+/* Nodes that are down do not say when it ends. */
+static bool is_stopping(unsigned state, unsigned desired, const struct node *node)
+{
+        return !is_live(desired) && state >= TASK_ASSIGNED &&
+               !task_state_is_terminal((enum task_state)state) && node && node->state != NODE_DOWN;
+}
+
+static uint64_t count_stopping(const struct service *service)
+{
+        const struct task *t;
+        uint64_t n = 0;
+
+        LIST_FOREACH (t, &service->tasks, service_link)
+                n += is_stopping(t->state, t->desired, t->node);
+        return n;
+}
+
+static void note_failure(struct watch *w, const struct task *task)
+{
+        set_text(&w->error, reason_of(task));
+        free(w->failed_task);
+        w->failed_task = task_name(task);
+}
+
 /* What is told of the spec in force: how many of its tasks failed, and why the newest did. */
 static void count_failures(struct watch *w, const struct service *service)
 {
-        const struct task *t, *newest = NULL;
+        struct task *t, *newest = NULL;
 
         w->spec_version = service->spec->version;
         w->failed = 0;
@@ -39,7 +63,10 @@ static void count_failures(struct watch *w, const struct service *service)
                         w->failed++;
                         newest = t;
                 }
-        set_text(&w->error, newest ? reason_of(newest) : NULL);
+        set_text(&w->error, NULL);
+        set_text(&w->failed_task, NULL);
+        if (newest)
+                note_failure(w, newest);
 }
 
 static void count_tasks(struct watch *w, const struct service *service)
@@ -79,21 +106,25 @@ void watch_note_task(struct stream *s, struct task *task, enum change_kind kind,
         bool was_counted = kind != CHANGE_CREATED;
         unsigned old_state = before ? before->state : task->state;
         unsigned old_desired = before ? before->desired : task->desired;
+        const struct node *old_node = before ? before->node : task->node;
 
         w->is_dirty = true;
         if (was_counted && is_live(old_desired))
                 w->by_state[old_state / WATCH_STATE_STEP]--;
+        if (was_counted)
+                w->stopping -= is_stopping(old_state, old_desired, old_node);
         if (kind == CHANGE_REMOVED)
                 return;
         if (is_live(task->desired))
                 w->by_state[task->state / WATCH_STATE_STEP]++;
+        w->stopping += is_stopping(task->state, task->desired, task->node);
         if (task->state == TASK_PENDING && task->error)
                 set_text(&w->pending, task->error);
         if (task->spec != task->service->spec)
                 return;
         if (has_failed(task->state) && !(was_counted && has_failed(old_state))) {
                 w->failed++;
-                set_text(&w->error, reason_of(task));
+                note_failure(w, task);
         }
 }
 
@@ -151,7 +182,9 @@ static void send_progress(struct api *a, struct stream *s, struct service *servi
         p.by_state = w->by_state;
         p.n_by_state = ARRAY_SIZE(w->by_state);
         p.failed_total = w->failed;
+        p.stopping = w->stopping;
         p.last_error = text_or_empty(w->error);
+        p.last_failed = text_or_empty(w->failed_task);
         p.pending_reason = text_or_empty(w->pending);
         r.number = s->number;
         r.more = true;
@@ -171,10 +204,11 @@ void watch_send(struct api *a, struct stream *s, struct list *effects)
                 return;
         }
         if (w->is_node_dirty) {
-                uint64_t desired = service_desired(a, service);
+                uint64_t desired = service_desired(a, service), stopping = count_stopping(service);
 
-                w->is_dirty |= desired != w->desired;
+                w->is_dirty |= desired != w->desired || stopping != w->stopping;
                 w->desired = desired;
+                w->stopping = stopping;
                 w->is_node_dirty = false;
         }
         if (w->is_dirty)

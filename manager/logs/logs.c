@@ -32,7 +32,8 @@ struct stop {
 struct asked_task {
         struct id id;
         char *name;
-        int64_t last_us; /* of the newest line that came; 0: none */
+        struct log_position last; /* of what came */
+        uint32_t skip;            /* lines that bear its time and will come a second time */
         bool is_ended;
 };
 
@@ -167,13 +168,14 @@ static struct ask *ask_new(struct log_stream *s, struct id node, const char *hos
         return k;
 }
 
-static void ask_add(struct ask *k, struct id task, char *take_name, int64_t last_us)
+static void ask_add(struct ask *k, struct id task, char *take_name, const struct log_position *last)
 {
         if (k->n == k->cap) {
                 k->cap = MAX(k->cap * 2, (size_t)4);
                 k->tasks = xreallocarray(k->tasks, k->cap, sizeof(*k->tasks));
         }
-        k->tasks[k->n++] = (struct asked_task){task, take_name, last_us, false};
+        k->tasks[k->n++] = (struct asked_task){
+                .id = task, .name = take_name, .last = *last, .skip = last->count};
         k->stream->n_tasks++;
 }
 
@@ -185,10 +187,9 @@ static struct asked_task *find_task(struct ask *k, struct id id)
         return NULL;
 }
 
-int logs_add_task(struct log_stream *s, const struct task *task, bool from_start)
+static int add_task(struct log_stream *s, const struct task *task, int64_t tail, int64_t since_us,
+                    const struct log_position *after)
 {
-        int64_t tail = from_start ? -1 : s->options.tail;
-        int64_t since_us = from_start ? 0 : s->options.since_us;
         struct ask *k, *fit = NULL;
 
         LIST_FOREACH (k, &s->asks, link) {
@@ -203,8 +204,22 @@ int logs_add_task(struct log_stream *s, const struct task *task, bool from_start
                 return -ENOSPC;
         if (!fit)
                 fit = ask_new(s, task->node->id, node_hostname(task->node), tail, since_us);
-        ask_add(fit, task->id, task_name(task), 0);
+        ask_add(fit, task->id, task_name(task), after);
         return 0;
+}
+
+int logs_add_task(struct log_stream *s, const struct task *task, bool from_start)
+{
+        const struct log_position none = {0, 0};
+
+        return add_task(s, task, from_start ? -1 : s->options.tail,
+                        from_start ? 0 : s->options.since_us, &none);
+}
+
+int logs_add_task_after(struct log_stream *s, const struct task *task,
+                        const struct log_position *after)
+{
+        return add_task(s, task, -1, after->time_us, after);
 }
 
 /* --- chunks -------------------------------------------------------------------------------------
@@ -282,6 +297,29 @@ static struct ask *find_ask(struct logs *l, struct id node, uint64_t number)
         return k && id_is_equal(k->node, node) && k->state == ASK_STARTED ? k : NULL;
 }
 
+/* How many lines at the beginning were had already. */
+static size_t count_had(struct asked_task *t, const Swarm__LogData *m)
+{
+        size_t n = 0;
+
+        while (n < m->n_lines && t->skip > 0 && m->lines[n]->time_us == t->last.time_us) {
+                n++;
+                t->skip--;
+        }
+        if (n < m->n_lines)
+                t->skip = 0;
+        return n;
+}
+
+static void note_line(struct log_position *last, int64_t time_us)
+{
+        if (time_us < last->time_us)
+                return; /* the node's clock was set back */
+        if (time_us > last->time_us)
+                *last = (struct log_position){time_us, 0};
+        last->count++;
+}
+
 void logs_on_data(struct logs *l, struct id node, const Swarm__LogData *m)
 {
         struct ask *k = find_ask(l, node, m->stream);
@@ -299,7 +337,13 @@ void logs_on_data(struct logs *l, struct id node, const Swarm__LogData *m)
                 ask_stop(k);
                 return;
         }
-        t->last_us = MAX(t->last_us, m->lines[m->n_lines - 1]->time_us);
+        size_t had = count_had(t, m);
+        for (size_t i = had; i < m->n_lines; i++)
+                note_line(&t->last, m->lines[i]->time_us);
+        if (had == m->n_lines) {
+                k->credit++;
+                return;
+        }
         if (s->queue_bytes >= LOG_QUEUE_BYTES_MAX) {
                 s->left_out++;
                 k->credit++;
@@ -308,8 +352,8 @@ void logs_on_data(struct logs *l, struct id node, const Swarm__LogData *m)
         log.task_id = m->task_id;
         log.task_name = t->name;
         log.node = k->hostname;
-        log.n_lines = m->n_lines;
-        log.lines = m->lines;
+        log.n_lines = m->n_lines - had;
+        log.lines = m->lines + had;
         push(s, k->number, &log);
         k->unacknowledged++;
 }
@@ -340,10 +384,10 @@ static void ask_again(struct ask *k)
 
                 if (t->is_ended)
                         continue;
-                bool has_begun = t->last_us > 0;
+                bool has_begun = t->last.time_us > 0;
                 struct ask *new = ask_new(k->stream, k->node, k->hostname, has_begun ? -1 : k->tail,
-                                          has_begun ? t->last_us + 1 : k->since_us);
-                ask_add(new, t->id, STEAL_PTR(t->name), t->last_us);
+                                          has_begun ? t->last.time_us : k->since_us);
+                ask_add(new, t->id, STEAL_PTR(t->name), &t->last);
         }
         ask_free(k);
 }

@@ -9,22 +9,29 @@
  *
  * A stream of a client is, towards agents, one stream for each time that a node is asked, with a
  * number of its own. When a node comes back with a new session, what it had not sent to its end is
- * asked for again from the last line on.
+ * asked for again from the last line on. Lines of one task may bear the same time, so a place in a
+ * log is a time and how many lines with it were had.
  */
 #pragma once
 
 #include "proto/dispatch.pb-c.h"
 #include "shared/base/buf.h"
+#include "shared/model/model.h"
 #include "shared/model/objects.h"
 
-#define LOG_TASKS_MAX 10000 /* of one stream at a time */
-#define LOG_NODES_MAX 64    /* asked at a time, when not following */
+#define LOG_NODES_MAX 64 /* asked at a time, when not following */
 #define LOG_QUEUE_BYTES_MAX                                                   \
         (64u << 20) /* of one stream; then lines are left out, with a warning \
                      */
 
 struct logs;
 struct log_stream;
+
+/* Up to where the lines of a task were had. */
+struct log_position {
+        int64_t time_us; /* 0: none were */
+        uint32_t count;  /* lines that bear it */
+};
 
 struct log_options {
         uint64_t number; /* of the request: for the responses */
@@ -43,6 +50,9 @@ void logs_close(struct log_stream *s);
  * of them (a task that began while following). -ENOSPC: LOG_TASKS_MAX. A task that is being asked
  * for already is not asked for twice. */
 int logs_add_task(struct log_stream *s, const struct task *task, bool from_start);
+/* The same for what comes after a place. */
+int logs_add_task_after(struct log_stream *s, const struct task *task,
+                        const struct log_position *after);
 /* Puts a warning into the stream. */
 void logs_warn(struct log_stream *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void logs_acknowledge(struct log_stream *s, uint32_t count);

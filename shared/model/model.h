@@ -125,6 +125,7 @@ bool task_state_is_valid(uint32_t v);
 #define SERVICE_REPLICAS_MAX CLUSTER_TASKS_MAX
 #define LOG_WINDOW           8     /* LogData of a stream that an agent may have unacknowledged */
 #define LOG_CLIENT_WINDOW    64    /* LogChunks likewise of a client */
+#define LOG_TASKS_MAX        10000 /* tasks of one stream of a client */
 #define STREAM_SILENCE_MS    15000 /* a stream ends when its client says nothing for this long */
 #define DEFAULT_PORT         7377
 #define DISPATCH_PROTOCOL    1

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "manager/logs/logs.h"
 #include "shared/base/base.h"
 #include "tests/lib/turn_rig.h"
 
@@ -82,6 +83,69 @@ static void test_watch(void **state UNUSED)
         m = take(&r);
         assert_int_equal(m->progress->failed_total, 1);
         assert_string_equal(m->progress->last_error, "exit 1");
+        assert_string_equal(m->progress->last_failed, "web.1");
+        core_close(&r);
+}
+
+static void scale(struct core *r, const char *name, uint64_t replicas)
+{
+        Swarm__ScaleRequest__Item item = SWARM__SCALE_REQUEST__ITEM__INIT, *items = &item;
+        Swarm__ScaleRequest m = SWARM__SCALE_REQUEST__INIT;
+
+        item.ref = (char *)name;
+        item.replicas = replicas;
+        m.items = &items;
+        m.n_items = 1;
+        send_kind(r, SWARM__REQUEST__KIND_SERVICE_SCALE, &m, 0);
+}
+
+/* The last that is told of the progress; -1: nothing. */
+static int64_t take_stopping(struct core *r)
+{
+        int64_t stopping = -1;
+
+        for (const Swarm__Response *m; (m = take(r));)
+                if (m->kind_case == SWARM__RESPONSE__KIND_PROGRESS)
+                        stopping = (int64_t)m->progress->stopping;
+        return stopping;
+}
+
+/* What should run no more is told of until it has ended, or its node cannot be asked. */
+static void test_watch_stopping(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+        struct task *t;
+        size_t i;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 3);
+        uint64_t sequence = 0;
+        MAP_FOREACH (t, i, store_tasks(r.store)) {
+                sequence++;
+                core_status(&r, &n, sequence, sequence, t->id, TASK_RUNNING, "started");
+        }
+        core_run(&r);
+        watch(&r, "web");
+        assert_int_equal(take_stopping(&r), 0);
+        scale(&r, "web", 1);
+        assert_int_equal(take_stopping(&r), 2);
+        watch(&r, "web"); /* one that begins now counts the same */
+        assert_int_equal(take_stopping(&r), 2);
+        MAP_FOREACH (t, i, store_tasks(r.store)) {
+                if (t->desired <= TASK_RUNNING)
+                        continue;
+                sequence++;
+                core_status(&r, &n, sequence, sequence, t->id, TASK_SHUTDOWN, "stopped");
+                break;
+        }
+        core_run(&r);
+        assert_int_equal(take_stopping(&r), 1);
+        for (int k = 0; k < 120; k++)
+                core_advance(&r, 1000);
+        assert_int_equal(store_find_node(r.store, n.id)->state, NODE_DOWN);
+        watch(&r, "web");
+        assert_int_equal(take_stopping(&r), 0);
         core_close(&r);
 }
 
@@ -375,9 +439,14 @@ static void test_log_follow(void **state UNUSED)
         core_register(&r, "w1", &n);
         const Swarm__LogStart *again = take_start(&r, &n);
         assert_non_null(again);
-        assert_int_equal(again->since_us, 501);
+        assert_int_equal(again->since_us, 500);
         assert_int_equal(again->tail, -1);
         stream = again->stream;
+        assert_memory_equal(take(&r)->log->lines[0]->text.data, "a", 1);
+        say_lines(&r, &n, stream, task, 500, "a"); /* comes again */
+        say_lines(&r, &n, stream, task, 500, "b");
+        assert_memory_equal(take(&r)->log->lines[0]->text.data, "b", 1);
+        assert_null(take(&r));
         /* the task ends: the stream goes on, and the next task joins it once it starts */
         core_status(&r, &n, 1, 1, task, TASK_FAILED, "exit 1");
         core_run(&r);
@@ -402,6 +471,73 @@ static void test_log_follow(void **state UNUSED)
         send_kind(&r, SWARM__REQUEST__KIND_CANCEL, &empty, number);
         assert_non_null(core_take_message(&r, (struct peer){.node = n.id},
                                           SWARM__MANAGER_MESSAGE__KIND_LOG_STOP));
+        core_close(&r);
+}
+
+/* A client that has lost its connection asks for what comes after the lines that it has. */
+static void test_log_goes_on(void **state UNUSED)
+{
+        Swarm__LogsRequest q = SWARM__LOGS_REQUEST__INIT;
+        Swarm__LogPosition known = SWARM__LOG_POSITION__INIT, gone = SWARM__LOG_POSITION__INIT;
+        Swarm__LogPosition *after[] = {&known, &gone};
+        const struct id no_task = {5, 5};
+        uint8_t id[ID_BYTES], no_id[ID_BYTES];
+        struct core_node n;
+        struct core r;
+        struct id task;
+
+        open_running(&r, &n, &task);
+        known.task_id = wire_id(task, id);
+        known.time_us = 500;
+        known.count = 2;
+        gone.task_id = wire_id(no_task, no_id);
+        q.ref = (char *)"web";
+        q.tail = 3;
+        q.after = after;
+        q.n_after = 2;
+        send_kind(&r, SWARM__REQUEST__KIND_LOGS, &q, 0);
+        const Swarm__LogStart *start = take_start(&r, &n);
+        assert_true(start->n_tasks == 1 && start->since_us == 500 && start->tail == -1);
+        uint64_t stream = start->stream;
+        assert_null(take_start(&r, &n));
+        for (int i = 0; i < 3; i++)
+                say_lines(&r, &n, stream, task, 500, "abc" + i);
+        const Swarm__Response *m = take(&r);
+        assert_memory_equal(m->log->lines[0]->text.data, "c", 1);
+        assert_null(take(&r));
+        q.n_after = LOG_TASKS_MAX + 1;
+        q.after = xcalloc(q.n_after, sizeof(*q.after));
+        for (size_t i = 0; i < q.n_after; i++)
+                q.after[i] = &gone;
+        send_kind(&r, SWARM__REQUEST__KIND_LOGS, &q, 0);
+        assert_int_equal(take(&r)->code, EINVAL);
+        free(q.after);
+        core_close(&r);
+}
+
+/* Lines that were rotated away before they came a second time are not waited for. */
+static void test_log_goes_on_after_rotation(void **state UNUSED)
+{
+        Swarm__LogsRequest q = SWARM__LOGS_REQUEST__INIT;
+        Swarm__LogPosition known = SWARM__LOG_POSITION__INIT, *after = &known;
+        uint8_t id[ID_BYTES];
+        struct core_node n;
+        struct core r;
+        struct id task;
+
+        open_running(&r, &n, &task);
+        known.task_id = wire_id(task, id);
+        known.time_us = 500;
+        known.count = 2;
+        q.ref = (char *)"web.1";
+        q.after = &after;
+        q.n_after = 1;
+        send_kind(&r, SWARM__REQUEST__KIND_LOGS, &q, 0);
+        uint64_t stream = take_start(&r, &n)->stream;
+        say_lines(&r, &n, stream, task, 600, "a");
+        say_lines(&r, &n, stream, task, 600, "b");
+        assert_memory_equal(take(&r)->log->lines[0]->text.data, "a", 1);
+        assert_memory_equal(take(&r)->log->lines[0]->text.data, "b", 1);
         core_close(&r);
 }
 
@@ -441,11 +577,19 @@ static void test_client_gone(void **state UNUSED)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_watch),         cmocka_unit_test(test_watch_of_many),
-                cmocka_unit_test(test_watch_pending), cmocka_unit_test(test_watch_ends),
-                cmocka_unit_test(test_events),        cmocka_unit_test(test_logs),
-                cmocka_unit_test(test_log_credit),    cmocka_unit_test(test_log_follow),
-                cmocka_unit_test(test_log_warnings),  cmocka_unit_test(test_client_gone),
+                cmocka_unit_test(test_watch),
+                cmocka_unit_test(test_watch_of_many),
+                cmocka_unit_test(test_watch_stopping),
+                cmocka_unit_test(test_watch_pending),
+                cmocka_unit_test(test_watch_ends),
+                cmocka_unit_test(test_events),
+                cmocka_unit_test(test_logs),
+                cmocka_unit_test(test_log_credit),
+                cmocka_unit_test(test_log_follow),
+                cmocka_unit_test(test_log_warnings),
+                cmocka_unit_test(test_client_gone),
+                cmocka_unit_test(test_log_goes_on),
+                cmocka_unit_test(test_log_goes_on_after_rotation),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
