@@ -47,6 +47,7 @@ struct client {
         uint64_t last_number;
         const struct client_stream *waiting; /* whose answers end the wait */
         bool is_timed_out, is_broken; /* broken: what was asked before is not answered any more */
+        bool is_tcp, is_heard;        /* heard: something came, so our key was taken */
         char *host;
 };
 
@@ -54,6 +55,7 @@ enum client_exit client_exit_code(int r)
 {
         switch (-r) {
         case EHOSTUNREACH:
+        case ENOTCONN:
         case EAGAIN: return CLIENT_EXIT_NO_MANAGER;
         case ETIMEDOUT: return CLIENT_EXIT_TIMED_OUT;
         default: return r >= 0 ? CLIENT_EXIT_DONE : CLIENT_EXIT_REFUSED;
@@ -68,6 +70,7 @@ static void on_message(void *arg, const uint8_t *p, size_t n)
 
         if (!r)
                 return;
+        c->is_heard = true;
         LIST_FOREACH (s, &c->streams, link) {
                 if (s->number != r->number || s->is_complete)
                         continue;
@@ -162,6 +165,7 @@ int client_open(const struct client_config *config, struct client **ret, struct 
 
         list_init(&c->streams);
         c->host = xstrdup(host);
+        c->is_tcp = is_tcp;
         c->loop = loop_new();
         c->net = net_new(c->loop);
         c->deadline = loop_timer_new(c->loop, on_deadline, c);
@@ -244,9 +248,8 @@ static int wait_for(struct client_stream *s, int64_t timeout_ms, struct err *err
         if (!list_is_empty(&s->answers))
                 return 0;
         if (c->is_broken)
-                return err_set(err, EHOSTUNREACH,
-                               "manager at %s: the connection broke, or it does not take our key",
-                               c->host);
+                return err_set(err, ENOTCONN, "manager at %s: the connection broke%s", c->host,
+                               c->is_tcp && !c->is_heard ? ", or it does not take our key" : "");
         return err_set(err, ETIMEDOUT, "manager at %s: no answer in time", c->host);
 }
 
@@ -279,7 +282,8 @@ int client_stream_next(struct client_stream *s, int64_t timeout_ms, Swarm__Respo
                                    *r->error ? r->error : err_name((int)MIN(r->code, 4095u)));
 
                 wire_free(r);
-                return code;
+                /* this process was held up, and the manager gave it up */
+                return code == -ETIMEDOUT ? -ENOTCONN : code;
         }
         if (!r->more && !has_content(r)) {
                 wire_free(r);

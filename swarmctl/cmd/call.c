@@ -1,6 +1,7 @@
 /* A command's line to the manager: connecting when first needed, the time-out of the whole command,
  * and every failure said once. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +11,9 @@
 #include "shared/base/time.h"
 #include "swarmctl/client/client.h"
 #include "swarmctl/cmd/ctl_internal.h"
+
+#define RETRY_MS   200
+#define LASTING_MS 5000 /* a connection that breaks sooner has not ended the search for one */
 
 static const char *volatile interrupt_text;
 
@@ -38,26 +42,44 @@ int64_t ctl_time_left(const struct ctl *ctl)
         return MAX(ctl->deadline_ms - time_now().mono_ms, 0);
 }
 
-static int say_timed_out(struct ctl *ctl)
+int64_t ctl_timeout(const struct ctl *ctl)
+{
+        return ctl->timeout_ms;
+}
+
+static int set_timed_out(const struct ctl *ctl, struct err *err)
 {
         char text[FORMAT_MAX];
 
-        return ctl_fail(ctl, CLIENT_EXIT_TIMED_OUT, "timed out after %s",
-                        format_duration_ms(ctl->timeout_ms, text));
+        return err_set(err, ETIMEDOUT, "timed out after %s",
+                       format_duration_ms(ctl->timeout_ms, text));
+}
+
+static int say(struct ctl *ctl, int r, const struct err *err)
+{
+        return r < 0 ? ctl_fail(ctl, (int)client_exit_code(r), "%s", err->text) : 0;
+}
+
+static int connect_once(struct ctl *ctl, struct err *err)
+{
+        const struct client_config config = {.host = ctl->host};
+        const bool was_connected = ctl->client;
+        int r = was_connected ? 0 : client_open(&config, &ctl->client, err);
+
+        if (r < 0)
+                ctl->client = NULL;
+        else if (!was_connected)
+                ctl->connected_ms = time_now().mono_ms;
+        return r;
 }
 
 struct client *ctl_client(struct ctl *ctl, int *ret_exit)
 {
-        const struct client_config config = {.host = ctl->host};
         struct err err = {0};
+        int r = connect_once(ctl, &err);
 
-        if (ctl->client)
-                return ctl->client;
-        int r = client_open(&config, &ctl->client, &err);
-        if (r < 0) {
-                ctl->client = NULL;
-                *ret_exit = ctl_fail(ctl, (int)client_exit_code(r), "%s", err.text);
-        }
+        if (r < 0)
+                *ret_exit = say(ctl, r, &err);
         return ctl->client;
 }
 
@@ -67,55 +89,101 @@ void ctl_disconnect(struct ctl *ctl)
         ctl->client = NULL;
 }
 
+static int try_call(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret, struct err *err)
+{
+        int64_t left = ctl_time_left(ctl);
+        int r = connect_once(ctl, err);
+
+        if (r < 0)
+                return r;
+        if (left == 0)
+                return set_timed_out(ctl, err);
+        r = client_call(ctl->client, q, left == CLIENT_NO_TIMEOUT ? 0 : left, ret, err);
+        return r == -ETIMEDOUT && left != CLIENT_NO_TIMEOUT ? set_timed_out(ctl, err) : r;
+}
+
 int ctl_call(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret)
 {
         struct err err = {0};
-        int code = 0;
-        struct client *c = ctl_client(ctl, &code);
-        int64_t left = ctl_time_left(ctl);
 
-        if (!c)
-                return code;
-        if (left == 0)
-                return say_timed_out(ctl);
-        int r = client_call(c, q, left == CLIENT_NO_TIMEOUT ? 0 : left, ret, &err);
-        if (r == -ETIMEDOUT && left != CLIENT_NO_TIMEOUT)
-                return say_timed_out(ctl);
-        if (r < 0)
-                return ctl_fail(ctl, (int)client_exit_code(r), "%s", err.text);
-        return 0;
+        return say(ctl, try_call(ctl, q, ret, &err), &err);
 }
 
 int ctl_stream_open(struct ctl *ctl, Swarm__Request *q, struct client_stream **ret)
 {
         struct err err = {0};
-        int code = 0;
-        struct client *c = ctl_client(ctl, &code);
+        int r = connect_once(ctl, &err);
 
-        if (!c)
-                return code;
-        int r = client_stream_open(c, q, ret, &err);
-        if (r < 0)
-                return ctl_fail(ctl, (int)client_exit_code(r), "%s", err.text);
-        return 0;
+        if (r >= 0)
+                r = client_stream_open(ctl->client, q, ret, &err);
+        return say(ctl, r, &err);
 }
 
 int ctl_stream_next(struct ctl *ctl, struct client_stream *s, int64_t wait_ms,
-                    Swarm__Response **ret, int *ret_exit)
+                    Swarm__Response **ret, struct err *err)
 {
-        struct err err = {0};
         int64_t left = ctl_time_left(ctl);
         const bool is_last =
                 left != CLIENT_NO_TIMEOUT && (wait_ms == CLIENT_NO_TIMEOUT || left <= wait_ms);
-        int r = client_stream_next(s, is_last ? left : wait_ms, ret, &err);
+        int r = client_stream_next(s, is_last ? left : wait_ms, ret, err);
 
-        if (r >= 0)
-                return r;
-        if (r == -ETIMEDOUT && !is_last)
-                return -EAGAIN;
         if (r == -ETIMEDOUT)
-                *ret_exit = say_timed_out(ctl);
-        else
-                *ret_exit = ctl_fail(ctl, (int)client_exit_code(r), "%s", err.text);
-        return -ECANCELED;
+                return is_last ? set_timed_out(ctl, err) : -EAGAIN;
+        return r == -EAGAIN ? -ENOTCONN : r; /* a manager that takes nothing now */
+}
+
+/* --- when the manager is away -------------------------------------------------------------------
+ */
+static bool is_away(int r)
+{
+        return r == -EHOSTUNREACH || r == -ENOTCONN || r == -EAGAIN;
+}
+
+/* Waits a little before the next try. err: why the last one failed. 0, or an exit code, said. */
+static int wait_away(struct ctl *ctl, const char *what, const struct err *err)
+{
+        const int64_t now_ms = time_now().mono_ms, timeout_left_ms = ctl_time_left(ctl);
+
+        if (!ctl->lost_ms || (ctl->client && now_ms - ctl->connected_ms >= LASTING_MS))
+                ctl->lost_ms = now_ms;
+        ctl_disconnect(ctl);
+        int64_t left_ms = ctl->lost_ms + CTL_RECONNECT_MS - now_ms;
+        if (timeout_left_ms != CLIENT_NO_TIMEOUT)
+                left_ms = MIN(left_ms, timeout_left_ms);
+        if (left_ms <= 0)
+                return ctl_fail(ctl, CLIENT_EXIT_NO_MANAGER, "%s: %s", what, err->text);
+        poll(NULL, 0, (int)MIN(left_ms, RETRY_MS));
+        return 0;
+}
+
+int ctl_ask(struct ctl *ctl, Swarm__Request *q, const char *what, Swarm__Response **ret)
+{
+        for (;;) {
+                struct err err = {0};
+                int r = try_call(ctl, q, ret, &err);
+
+                if (!is_away(r))
+                        return say(ctl, r, &err);
+                r = wait_away(ctl, what, &err);
+                if (r)
+                        return r;
+        }
+}
+
+int ctl_stream_reopen(struct ctl *ctl, Swarm__Request *q, const char *what, struct err *err,
+                      struct client_stream **s)
+{
+        int r = -ENOTCONN;
+
+        *s = NULL; /* goes with the connection */
+        while (is_away(r)) {
+                int exit_code = wait_away(ctl, what, err);
+
+                if (exit_code)
+                        return exit_code;
+                r = connect_once(ctl, err);
+                if (r >= 0)
+                        r = client_stream_open(ctl->client, q, s, err);
+        }
+        return say(ctl, r, err);
 }

@@ -61,14 +61,25 @@ int ctl_call(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret);
 struct client *ctl_client(struct ctl *ctl, int *ret_exit);
 /* What is left of --timeout in ms: 0 when it has passed, CLIENT_NO_TIMEOUT without. */
 int64_t ctl_time_left(const struct ctl *ctl);
+int64_t ctl_timeout(const struct ctl *ctl); /* as given, in ms */
 
 /* A request that is answered by a stream. Returns 0 or an exit code after ctl_fail. */
 int ctl_stream_open(struct ctl *ctl, Swarm__Request *q, struct client_stream **ret);
 /* 1: *ret is the next response (wire_free); 0: the stream has ended; -EAGAIN: wait_ms (or
- * CLIENT_NO_TIMEOUT) have passed without one; -ECANCELED: failed or --timeout has passed, *ret_exit
- * is the exit code; the caller has nothing left to say. */
+ * CLIENT_NO_TIMEOUT) have passed without one; else nothing more comes and err says why:
+ * -ENOTCONN: the connection is lost; -ETIMEDOUT: --timeout has passed; the manager's refusal. */
 int ctl_stream_next(struct ctl *ctl, struct client_stream *s, int64_t wait_ms,
-                    Swarm__Response **ret, int *ret_exit);
+                    Swarm__Response **ret, struct err *err);
+
+/* For what goes on in the manager whether it is reached or not. When the manager cannot be reached,
+ * both try again for CTL_RECONNECT_MS from when it was lost, and --timeout at most; then they say
+ * "WHAT: the reason" and return CLIENT_EXIT_NO_MANAGER. */
+#define CTL_RECONNECT_MS 60000
+/* As ctl_call, for questions. */
+int ctl_ask(struct ctl *ctl, Swarm__Request *q, const char *what, Swarm__Response **ret);
+/* After -ENOTCONN with err: asks anew. *s is replaced, and NULL on failure. */
+int ctl_stream_reopen(struct ctl *ctl, Swarm__Request *q, const char *what, struct err *err,
+                      struct client_stream **s);
 
 /* What to say when the user interrupts (SIGINT); the process then ends with CTL_EXIT_INTERRUPTED.
  * The text must stay; NULL: nothing. */

@@ -11,6 +11,8 @@ struct ctl {
         int64_t deadline_ms;   /* mono; TIME_NEVER without --timeout */
         int64_t timeout_ms;    /* as given, for the text */
         struct client *client; /* NULL: not connected yet */
+        int64_t connected_ms;  /* mono: when it was made */
+        int64_t lost_ms;       /* mono: since when there is no lasting connection; 0: never lost */
 };
 
 extern const struct flag global_flags[];

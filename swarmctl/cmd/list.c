@@ -71,20 +71,23 @@ int list_call(struct ctl *ctl, Swarm__Request *q, struct responses *ret)
         _cleanup_responses_ struct responses all = {0};
         struct client_stream *s;
         Swarm__Response *part;
-        int exit_code = 0, more = 1;
+        struct err err = {0};
+        int exit_code = 0;
         int r = ctl_stream_open(ctl, q, &s);
 
         if (r)
                 return r;
         while (exit_code == 0) {
-                more = ctl_stream_next(ctl, s, CLIENT_TIMEOUT_MS, &part, &exit_code);
-                if (more == 0)
+                r = ctl_stream_next(ctl, s, CLIENT_TIMEOUT_MS, &part, &err);
+                if (r == 0)
                         break;
-                if (more == 1)
+                if (r == 1)
                         exit_code = take_part(ctl, &all, part);
-                else if (more == -EAGAIN)
+                else if (r == -EAGAIN)
                         exit_code = ctl_fail(ctl, CLIENT_EXIT_TIMED_OUT,
                                              "the manager did not answer in time");
+                else
+                        exit_code = ctl_fail(ctl, (int)client_exit_code(r), "%s", err.text);
         }
         client_stream_close(s);
         if (exit_code == 0) {

@@ -7,6 +7,7 @@
 #include "shared/base/buf.h"
 #include "shared/base/map.h"
 #include "shared/base/mem.h"
+#include "shared/model/model.h"
 #include "shared/wire/wire.h"
 #include "swarmctl/output/output.h"
 
@@ -23,12 +24,15 @@ struct log_task {
         struct id id;
         char *label;
         struct partial partial[2]; /* of standard output, standard error */
+        int64_t last_us;           /* of the newest line; 0: there was none */
+        uint32_t count;            /* lines that bear it */
 };
 
 struct log_lines {
         struct log_style style;
         struct map tasks;
         size_t width; /* of the widest label so far */
+        bool has_forgotten;
         struct buf line;
 };
 
@@ -171,6 +175,7 @@ static struct log_task *find_task(struct log_lines *l, const Swarm__LogChunk *ch
         if (l->tasks.len >= LOG_TASKS_MAX) {
                 log_lines_end(l);
                 forget(l);
+                l->has_forgotten = true;
         }
         t = xnew(struct log_task);
         t->id = id;
@@ -235,6 +240,16 @@ static void add_line(struct log_lines *l, struct log_task *t, int fd, const Swar
                 end_partial(l, t, fd);
 }
 
+static void note_position(struct log_task *t, int64_t time_us)
+{
+        if (time_us < t->last_us)
+                return; /* the node's clock was set back */
+        if (time_us > t->last_us)
+                t->count = 0;
+        t->last_us = time_us;
+        t->count++;
+}
+
 void log_lines_add(struct log_lines *l, const Swarm__LogChunk *chunk)
 {
         struct log_task *t = find_task(l, chunk);
@@ -242,9 +257,48 @@ void log_lines_add(struct log_lines *l, const Swarm__LogChunk *chunk)
         for (size_t i = 0; t && i < chunk->n_lines; i++) {
                 const int fd = chunk->lines[i]->fd == 2 ? 2 : 1;
 
+                note_position(t, chunk->lines[i]->time_us);
                 if (l->style.is_raw)
                         add_raw(l, t, fd, chunk->lines[i]);
                 else
                         add_line(l, t, fd, chunk->lines[i]);
         }
+}
+
+/* --- going on ------------------------------------------------------------------------------------
+ */
+static Swarm__LogPosition *position_new(const struct log_task *t)
+{
+        Swarm__LogPosition *p = xnew(Swarm__LogPosition);
+
+        swarm__log_position__init(p);
+        p->task_id = wire_id(t->id, xmalloc(ID_BYTES));
+        p->time_us = t->last_us;
+        p->count = t->count;
+        return p;
+}
+
+bool log_lines_put_positions(const struct log_lines *l, Swarm__LogsRequest *m)
+{
+        struct log_task *t;
+        size_t i;
+
+        log_positions_free(m);
+        if (l->has_forgotten)
+                return false;
+        m->after = xnew_array(Swarm__LogPosition *, l->tasks.len + 1);
+        MAP_FOREACH (t, i, &l->tasks)
+                m->after[m->n_after++] = position_new(t);
+        return true;
+}
+
+void log_positions_free(Swarm__LogsRequest *m)
+{
+        for (size_t i = 0; i < m->n_after; i++) {
+                free(m->after[i]->task_id.data);
+                free(m->after[i]);
+        }
+        free(m->after);
+        m->after = NULL;
+        m->n_after = 0;
 }

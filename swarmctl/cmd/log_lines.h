@@ -11,7 +11,6 @@
 #include "proto/control.pb-c.h"
 
 #define LOG_LINE_BYTES_MAX (256 << 10) /* a line beyond is shown in pieces */
-#define LOG_TASKS_MAX      16384       /* tasks with a label; beyond, all are forgotten */
 
 struct log_style {
         bool timestamps;
@@ -32,5 +31,10 @@ struct log_lines;
 struct log_lines *log_lines_new(const struct log_style *style);
 void log_lines_free(struct log_lines *l); /* NULL is fine */
 void log_lines_add(struct log_lines *l, const Swarm__LogChunk *chunk);
+/* Puts into the request up to where the lines of each task were shown, so that it asks for what
+ * comes after; false: not known any more, because there were more than LOG_TASKS_MAX tasks. The
+ * array is the caller's: log_positions_free. */
+bool log_lines_put_positions(const struct log_lines *l, Swarm__LogsRequest *m);
+void log_positions_free(Swarm__LogsRequest *m);
 /* Shows what waits for the rest of its line. */
 void log_lines_end(struct log_lines *l);

@@ -46,6 +46,8 @@ struct output {
         int fd; /* of text */
         int error;
         char **warnings; /* that were said: each is said once */
+        Swarm__Request *request;
+        int64_t opened_us; /* wall clock, when the stream was first asked for */
 };
 
 /* Never blocks for longer than the manager waits for a sign of life. */
@@ -138,21 +140,44 @@ static void handle(struct output *o, struct log_lines *lines, const Swarm__Respo
         client_stream_acknowledge(o->stream, 1);
 }
 
+/* After a lost connection: asks for what comes after the lines that were shown. Tasks of which none
+ * was shown because only so many of the last were asked for: what they have written since then. */
+static int go_on(struct output *o, const struct log_lines *lines, struct err *err)
+{
+        Swarm__LogsRequest *m = o->request->logs;
+        _cleanup_free_ char *away =
+                xasprintf("%s: the logs end here: the manager cannot be reached", m->ref);
+
+        if (!log_lines_put_positions(lines, m))
+                return ctl_fail(o->ctl, CLIENT_EXIT_NO_MANAGER,
+                                "%s: the logs end here, of too many tasks to go on: %s", m->ref,
+                                err->text);
+        if (m->follow && m->tail >= 0) {
+                m->tail = -1;
+                m->since_us = MAX(m->since_us, o->opened_us);
+        }
+        return ctl_stream_reopen(o->ctl, o->request, away, err, &o->stream);
+}
+
 static int follow(struct output *o, struct log_lines *lines)
 {
         int exit_code = CLIENT_EXIT_DONE;
 
         while (exit_code == CLIENT_EXIT_DONE && o->error == 0) {
                 Swarm__Response *response;
-                int r = ctl_stream_next(o->ctl, o->stream, CLIENT_NO_TIMEOUT, &response,
-                                        &exit_code);
+                struct err err = {0};
+                int r = ctl_stream_next(o->ctl, o->stream, CLIENT_NO_TIMEOUT, &response, &err);
 
                 if (r == 0)
                         break;
-                if (r < 0)
-                        continue;
-                handle(o, lines, response);
-                wire_free(response);
+                if (r == 1) {
+                        handle(o, lines, response);
+                        wire_free(response);
+                } else if (r == -ENOTCONN) {
+                        exit_code = go_on(o, lines, &err);
+                } else {
+                        exit_code = ctl_fail(o->ctl, (int)client_exit_code(r), "%s", err.text);
+                }
         }
         log_lines_end(lines);
         flush(o);
@@ -187,7 +212,10 @@ int run_service_logs(struct ctl *ctl, const struct args *args)
 {
         Swarm__Request q = SWARM__REQUEST__INIT;
         Swarm__LogsRequest m = SWARM__LOGS_REQUEST__INIT;
-        struct output o = {.ctl = ctl, .fd = STDOUT_FILENO};
+        struct output o = {.ctl = ctl,
+                           .fd = STDOUT_FILENO,
+                           .request = &q,
+                           .opened_us = time_now().wall_ms * 1000};
         const struct log_style style = {
                 .timestamps = args_on(args, "timestamps"),
                 .is_raw = args_on(args, "raw"),
@@ -210,6 +238,7 @@ int run_service_logs(struct ctl *ctl, const struct args *args)
         struct log_lines *lines = log_lines_new(&style);
         r = follow(&o, lines);
         log_lines_free(lines);
+        log_positions_free(&m);
         client_stream_close(o.stream);
         buf_done(&o.text);
         strv_free(o.warnings);

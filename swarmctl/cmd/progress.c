@@ -42,6 +42,43 @@ const char *progress_reason(const struct progress *p)
         return p->reason ? p->reason : "";
 }
 
+/* The first of the tasks that do not run and say why. */
+static bool put_waiting_task(const struct progress *p, struct buf *out)
+{
+        const Swarm__Task *tasks[PROGRESS_TASKS_MAX];
+        const size_t n = progress_tasks(p->last, tasks);
+
+        for (size_t i = 0; i < n; i++) {
+                if (tasks[i]->state >= TASK_RUNNING || !*tasks[i]->error)
+                        continue;
+                _cleanup_free_ char *label = progress_label(p, tasks[i]);
+                buf_printf(out, "; %s: %s", label, tasks[i]->error);
+                return true;
+        }
+        return false;
+}
+
+char *progress_state(const struct progress *p)
+{
+        const Swarm__Progress *m = p->last;
+        struct buf out = {0};
+
+        if (!m)
+                return xstrdup("the manager has not told of any progress");
+        buf_printf(&out, "%llu of %llu tasks running", (unsigned long long)m->running,
+                   (unsigned long long)m->desired);
+        if (m->running == m->desired && m->stopping > 0)
+                buf_printf(&out, ", %llu still stopping", (unsigned long long)m->stopping);
+        if (m->running >= m->desired || put_waiting_task(p, &out))
+                return buf_take_str(&out);
+        if (*m->last_error)
+                buf_printf(&out, "; %s: %s", *m->last_failed ? m->last_failed : "a task",
+                           m->last_error);
+        else if (*m->pending_reason)
+                buf_printf(&out, "; pending: %s", m->pending_reason);
+        return buf_take_str(&out);
+}
+
 /* --- what a message says ------------------------------------------------------------------------
  */
 static enum update_state update_state(const struct progress *p, const Swarm__Progress *m,
@@ -146,24 +183,32 @@ static enum progress_result end_rolled_back(struct progress *p)
         return PROGRESS_ROLLED_BACK;
 }
 
+/* The update has just been completed, and the manager has seen to it that its tasks are stable. */
+static bool is_watched_end(const struct progress *p, enum update_state state, bool is_fresh)
+{
+        return is_fresh && !p->config.is_unwatched && p->state != state &&
+               (state == UPDATE_COMPLETED || state == UPDATE_ROLLBACK_COMPLETED);
+}
+
 /* Keeps when it was that all tasks began to run without a break. */
 static void step_stable(struct progress *p, const Swarm__Progress *m, int64_t now_ms)
 {
         bool is_fresh, has_failed = m->failed_total > p->failed;
         enum update_state state = update_state(p, m, &is_fresh);
 
-        if (m->running != m->desired || is_under_way(state))
+        p->has_ended = m->stopping == 0;
+        if (m->running != m->desired || is_under_way(state)) {
                 p->stable_ms = NEVER_MS;
-        else if (p->stable_ms == NEVER_MS || has_failed)
+                p->is_watched = false;
+        } else if (p->stable_ms == NEVER_MS || has_failed) {
                 p->stable_ms = now_ms;
-        p->is_watched = p->stable_ms == now_ms && !has_failed && is_fresh &&
-                        !p->config.is_unwatched && p->state != state &&
-                        (state == UPDATE_COMPLETED || state == UPDATE_ROLLBACK_COMPLETED);
+                p->is_watched = !has_failed && is_watched_end(p, state, is_fresh);
+        }
 }
 
 static bool is_stable(const struct progress *p, int64_t now_ms)
 {
-        if (p->stable_ms == NEVER_MS)
+        if (p->stable_ms == NEVER_MS || !p->has_ended)
                 return false;
         return p->is_watched || p->last->desired == 0 ||
                now_ms - p->stable_ms >= p->config.monitor_ms;
@@ -188,6 +233,8 @@ int64_t progress_wait_ms(const struct progress *p, int64_t now_ms)
 {
         if (p->stable_ms == NEVER_MS)
                 return NEVER_MS;
+        if (!p->has_ended)
+                return p->config.is_terminal ? PROGRESS_LINE_MS : NEVER_MS;
         int64_t left_ms = MAX(p->stable_ms + p->config.monitor_ms - now_ms, 0);
         return p->config.is_terminal ? MIN(left_ms, PROGRESS_LINE_MS) : left_ms;
 }
@@ -294,13 +341,17 @@ static void put_lines(struct progress *p, const Swarm__Progress *m, int64_t now_
                 put_task(p, tasks[i], out);
         if (n == 0 && m->desired > 0)
                 put_counts(p, m, now_ms, out);
+        if (m->running == m->desired && m->stopping > 0 && !p->is_stopping_said)
+                buf_printf(out, "%s: waiting for %llu task%s to stop\n", p->name,
+                           (unsigned long long)m->stopping, m->stopping == 1 ? "" : "s");
+        p->is_stopping_said = m->running == m->desired && m->stopping > 0;
 }
 
 static void put_verify(struct progress *p, int64_t now_ms, struct buf *out)
 {
         char text[FORMAT_MAX];
 
-        if (p->stable_ms != now_ms || is_stable(p, now_ms))
+        if (p->stable_ms != now_ms || p->last->desired == 0 || is_stable(p, now_ms))
                 return;
         buf_printf(out, "%s: waiting %s to verify that tasks are stable\n", p->name,
                    format_duration_ms(p->config.monitor_ms, text));

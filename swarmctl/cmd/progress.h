@@ -3,7 +3,8 @@
  * Pure: messages and the time in, lines (or, for a terminal, frames that replace each other) and
  * the end out.
  *
- *   GOES_ON --+-- no update under way, and as many tasks run as should, for monitor_ms -> CONVERGED
+ *   GOES_ON --+-- no update under way, and as many tasks run as should, for monitor_ms,
+ *             |   and what should run no more has ended --------------------------------> CONVERGED
  *             +-- the update or rollback is paused -----------------------------------> PAUSED
  *             +-- an update's rollback, which the user did not ask for, is complete --> ROLLED_BACK
  *
@@ -50,5 +51,8 @@ enum progress_result progress_step(struct progress *p, const Swarm__Progress *m,
                                    struct buf *out);
 /* In how many ms progress_step is to be called without a message; -1: never. */
 int64_t progress_wait_ms(const struct progress *p, int64_t now_ms);
+/* How far it has come, while it goes on: "2 of 3 tasks running; web.3: no suitable node". To be
+ * freed. */
+char *progress_state(const struct progress *p);
 /* After PAUSED and ROLLED_BACK: "service update paused: task web.1 failed early". */
 const char *progress_reason(const struct progress *p);

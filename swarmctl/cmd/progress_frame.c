@@ -90,7 +90,11 @@ static void put_verify(struct progress *p, int64_t now_ms, struct buf *out)
         char text[64], time[FORMAT_MAX];
         int64_t left_ms = p->stable_ms + p->config.monitor_ms - now_ms;
 
-        if (p->stable_ms < 0)
+        if (p->last->stopping > 0 && p->last->running == p->last->desired) {
+                snprintf(text, sizeof(text), "%llu tasks", (unsigned long long)p->last->stopping);
+                put_text(p, "stopping: ", text, out);
+        }
+        if (p->stable_ms < 0 || left_ms <= 0 || p->last->desired == 0)
                 return;
         left_ms = (left_ms + 999) / 1000 * 1000;
         snprintf(text, sizeof(text), "waiting %s to verify that tasks are stable",

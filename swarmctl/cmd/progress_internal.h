@@ -20,6 +20,7 @@ struct progress {
         enum update_state state; /* in `last` */
         uint64_t failed;         /* likewise */
         int64_t stable_ms;       /* since when all tasks run; -1: they do not */
+        bool has_ended;          /* what should run no more */
         bool is_watched;         /* the manager has seen to it that they are stable */
         char *rollback;          /* why an update was rolled back */
         char *reason;            /* of the end */
@@ -30,6 +31,7 @@ struct progress {
         uint64_t running, desired; /* as last said */
         int64_t counted_ms;        /* when; -1: never */
         char *pending;
+        bool is_stopping_said;
 
         /* Frames. */
         unsigned frame_lines; /* of the last frame, which the next one goes over */

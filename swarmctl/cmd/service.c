@@ -90,7 +90,7 @@ static int send_create(struct ctl *ctl, Swarm__ServiceSpec *spec, struct id_text
 static int run_create(struct ctl *ctl, const struct args *args)
 {
         Swarm__ServiceSpec *spec = spec_begin();
-        struct wait_config wait = {0};
+        struct wait_config wait = {.done = "created"};
         struct id_text id = {""};
         struct err err = {0};
 
@@ -99,11 +99,13 @@ static int run_create(struct ctl *ctl, const struct args *args)
                 return ctl_usage(ctl, "%s", err.text);
         }
         set_command(spec, args);
+        _cleanup_free_ char *name = xstrdup(spec->name);
         int r = send_create(ctl, spec, &id);
         wire_free(spec);
         if (r)
                 return r;
         say(id.s);
+        wait.name = name;
         return wait_converged(ctl, args, id.s, &wait);
 }
 
@@ -148,11 +150,15 @@ static int change(struct ctl *ctl, const struct args *args, bool is_rollback)
 {
         Swarm__Response *response;
         Swarm__Service *service;
-        int r = wait_get_service(ctl, args->rest[0], &response, &service);
+        int r = wait_get_service(ctl, args->rest[0], NULL, &response, &service);
 
         if (r)
                 return r;
-        const struct wait_config wait = {is_rollback, update_started_ms(service)};
+        _cleanup_free_ char *name = xstrdup(service->spec->name);
+        const struct wait_config wait = {.name = name,
+                                         .done = is_rollback ? "rollback accepted" : "updated",
+                                         .is_rollback = is_rollback,
+                                         .before_started_ms = update_started_ms(service)};
         struct id_text id = text_id(&service->id, false);
         r = is_rollback ? send_update(ctl, args->rest[0], service, NULL)
                         : update_spec(ctl, args, service);
@@ -220,7 +226,7 @@ static int note_before(struct ctl *ctl, struct scaling *s)
         for (size_t i = 0; i < s->n; i++) {
                 Swarm__Response *response;
                 Swarm__Service *service;
-                int r = wait_get_service(ctl, s->items[i].ref, &response, &service);
+                int r = wait_get_service(ctl, s->items[i].ref, NULL, &response, &service);
 
                 if (r)
                         return r;
@@ -260,7 +266,9 @@ static int scale(struct ctl *ctl, const struct args *args, struct scaling *s)
         if (r == 0)
                 r = send_scale(ctl, s);
         for (size_t i = 0; r == 0 && i < s->n; i++) {
-                const struct wait_config wait = {.before_started_ms = s->before_started_ms[i]};
+                const struct wait_config wait = {.name = s->items[i].ref,
+                                                 .done = "scaled",
+                                                 .before_started_ms = s->before_started_ms[i]};
 
                 r = wait_converged(ctl, args, s->items[i].ref, &wait);
         }

@@ -157,7 +157,7 @@ int run_service_inspect(struct ctl *ctl, const struct args *args)
         for (size_t i = 0; i < args->n_rest; i++) {
                 Swarm__Response *response;
                 Swarm__Service *service;
-                int one = wait_get_service(ctl, args->rest[i], &response, &service);
+                int one = wait_get_service(ctl, args->rest[i], NULL, &response, &service);
 
                 if (one) {
                         r = one;

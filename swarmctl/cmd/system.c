@@ -210,20 +210,65 @@ static int print_event(struct ctl *ctl, const char *format, const Swarm__Event *
         return CLIENT_EXIT_DONE;
 }
 
-static int follow_events(struct ctl *ctl, struct client_stream *s, const char *format)
+/* Events that are followed. */
+struct following {
+        struct ctl *ctl;
+        Swarm__Request *request;
+        struct client_stream *stream;
+        const char *format;
+        int64_t last_ms;  /* of the newest event, or from when on they were asked for; 0: neither */
+        uint32_t n, skip; /* events that bear it; those of them that come a second time */
+};
+
+/* After a lost connection. A manager that has restarted knows of no event before. */
+static int go_on(struct following *f, struct err *err)
+{
+        const int64_t lost_ms = time_now().mono_ms;
+        char time[FORMAT_MAX];
+
+        f->request->events->since_ms = f->last_ms;
+        f->skip = f->n;
+        int r = ctl_stream_reopen(f->ctl, f->request, "events", err, &f->stream);
+        if (r == 0)
+                ctl_warn(f->ctl, "the manager was not reached for %s: events may be missing",
+                         format_duration_ms(time_now().mono_ms - lost_ms, time));
+        return r;
+}
+
+static int take_event(struct following *f, const Swarm__Event *e)
+{
+        if (e->time_ms == f->last_ms && f->skip > 0) {
+                f->skip--;
+                return 0;
+        }
+        if (e->time_ms > f->last_ms) {
+                f->last_ms = e->time_ms;
+                f->n = 0;
+        }
+        f->n++;
+        f->skip = 0;
+        return print_event(f->ctl, f->format, e);
+}
+
+static int follow_events(struct following *f)
 {
         int exit_code = 0;
 
         while (exit_code == 0 && !ferror(stdout)) {
                 Swarm__Response *response;
-                int r = ctl_stream_next(ctl, s, CLIENT_NO_TIMEOUT, &response, &exit_code);
+                struct err err = {0};
+                int r = ctl_stream_next(f->ctl, f->stream, CLIENT_NO_TIMEOUT, &response, &err);
 
                 if (r == 0)
                         break;
-                if (r < 0)
+                if (r == -ENOTCONN) {
+                        exit_code = go_on(f, &err);
                         continue;
+                }
+                if (r < 0)
+                        return ctl_fail(f->ctl, (int)client_exit_code(r), "%s", err.text);
                 if (response->kind_case == SWARM__RESPONSE__KIND_EVENT)
-                        exit_code = print_event(ctl, format, response->event);
+                        exit_code = take_event(f, response->event);
                 wire_free(response);
         }
         return exit_code;
@@ -250,8 +295,8 @@ static int run_events(struct ctl *ctl, const struct args *args)
         Swarm__Request q = SWARM__REQUEST__INIT;
         Swarm__EventsRequest m = SWARM__EVENTS_REQUEST__INIT;
         _cleanup_filters_ struct filters filters = {0};
+        struct following f = {.ctl = ctl, .format = format};
         struct template *template = NULL;
-        struct client_stream *s;
         struct err err = {0};
         int r = read_time(ctl, args, "since", &m.since_ms);
 
@@ -268,11 +313,13 @@ static int run_events(struct ctl *ctl, const struct args *args)
         m.n_filters = filters.n;
         q.kind_case = SWARM__REQUEST__KIND_EVENTS;
         q.events = &m;
-        r = ctl_stream_open(ctl, &q, &s);
+        f.request = &q;
+        f.last_ms = m.since_ms;
+        r = ctl_stream_open(ctl, &q, &f.stream);
         if (r)
                 return r;
-        r = follow_events(ctl, s, format);
-        client_stream_close(s);
+        r = follow_events(&f);
+        client_stream_close(f.stream);
         return r;
 }
 

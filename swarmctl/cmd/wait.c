@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "shared/base/mem.h"
+#include "shared/base/parse.h"
 #include "shared/base/time.h"
 #include "shared/model/model.h"
 #include "shared/wire/wire.h"
@@ -18,7 +19,7 @@ const struct flag wait_flags[] = {
         {0},
 };
 
-int wait_get_service(struct ctl *ctl, const char *ref, Swarm__Response **ret,
+int wait_get_service(struct ctl *ctl, const char *ref, const char *what, Swarm__Response **ret,
                      Swarm__Service **ret_service)
 {
         Swarm__Request q = SWARM__REQUEST__INIT;
@@ -30,7 +31,7 @@ int wait_get_service(struct ctl *ctl, const char *ref, Swarm__Response **ret,
         refs.n_refs = 1;
         q.kind_case = SWARM__REQUEST__KIND_SERVICE_GET;
         q.service_get = &refs;
-        r = ctl_call(ctl, &q, ret);
+        r = what ? ctl_ask(ctl, &q, what, ret) : ctl_call(ctl, &q, ret);
         if (r)
                 return r;
         if ((*ret)->kind_case == SWARM__RESPONSE__KIND_SERVICES &&
@@ -67,82 +68,122 @@ static struct progress *new_progress(const Swarm__ServiceSpec *spec, const struc
         return progress_new(&config);
 }
 
-static int finish(struct ctl *ctl, const struct progress *p, enum progress_result result)
+/* A wait under way. */
+struct wait {
+        struct ctl *ctl;
+        const struct wait_config *config;
+        Swarm__Request *request;
+        char *away; /* what to say when the manager cannot be reached */
+        struct client_stream *stream;
+        struct progress *progress;
+        bool is_quiet;
+};
+
+/* Of a wait that has ended by an error of the stream. */
+static int finish_failed(const struct wait *w, int r, const struct err *err)
+{
+        const char *name = w->config->name;
+        char time[FORMAT_MAX];
+
+        if (r == -ENOENT)
+                return ctl_fail(w->ctl, CLIENT_EXIT_REFUSED, "service %s: was removed", name);
+        if (r != -ETIMEDOUT)
+                return ctl_fail(w->ctl, (int)client_exit_code(r), "service %s: %s", name,
+                                err->text);
+        _cleanup_free_ char *state = progress_state(w->progress);
+        return ctl_fail(w->ctl, CLIENT_EXIT_TIMED_OUT, "service %s: not converged within %s: %s",
+                        name, format_duration_ms(ctl_timeout(w->ctl), time), state);
+}
+
+static int finish(const struct wait *w, enum progress_result result)
 {
         if (result == PROGRESS_CONVERGED)
                 return CLIENT_EXIT_DONE;
-        return ctl_fail(ctl, CLIENT_EXIT_REFUSED, "%s", progress_reason(p));
+        return ctl_fail(w->ctl, CLIENT_EXIT_REFUSED, "%s", progress_reason(w->progress));
 }
 
-static int follow(struct ctl *ctl, struct client_stream *s, struct progress *p, bool is_quiet)
+/* The message, or NULL when only time has passed. */
+static enum progress_result step(struct wait *w, const Swarm__Progress *m)
+{
+        _cleanup_buf_ struct buf out = {0};
+        enum progress_result result = progress_step(w->progress, m, time_now().mono_ms, &out);
+
+        if (!w->is_quiet)
+                output_flush(&out);
+        return result;
+}
+
+static int follow(struct wait *w)
 {
         enum progress_result result = PROGRESS_GOES_ON;
-        _cleanup_buf_ struct buf out = {0};
-        int exit_code = 0;
 
         while (result == PROGRESS_GOES_ON) {
-                int64_t wait_ms = progress_wait_ms(p, time_now().mono_ms);
+                const int64_t wait_ms = progress_wait_ms(w->progress, time_now().mono_ms);
                 Swarm__Response *m = NULL;
-                int r = ctl_stream_next(ctl, s, wait_ms < 0 ? CLIENT_NO_TIMEOUT : wait_ms, &m,
-                                        &exit_code);
+                struct err err = {0};
+                int r = ctl_stream_next(w->ctl, w->stream,
+                                        wait_ms < 0 ? CLIENT_NO_TIMEOUT : wait_ms, &m, &err);
 
-                if (r == -ECANCELED)
-                        return exit_code;
                 if (r == 0)
-                        return ctl_fail(ctl, CLIENT_EXIT_REFUSED,
-                                        "the manager has ended the watch of the service");
-                if (r == 1 && m->kind_case != SWARM__RESPONSE__KIND_PROGRESS) {
-                        wire_free(m);
+                        r = err_set(&err, EPROTO, "the manager has ended the watch");
+                if (r == -ENOTCONN) {
+                        r = ctl_stream_reopen(w->ctl, w->request, w->away, &err, &w->stream);
+                        if (r)
+                                return r;
                         continue;
                 }
-                result = progress_step(p, r == 1 ? m->progress : NULL, time_now().mono_ms, &out);
+                if (r < 0 && r != -EAGAIN)
+                        return finish_failed(w, r, &err);
+                if (r == -EAGAIN || m->kind_case == SWARM__RESPONSE__KIND_PROGRESS)
+                        result = step(w, m ? m->progress : NULL);
                 wire_free(m);
-                if (is_quiet)
-                        buf_clear(&out);
-                else
-                        output_flush(&out);
         }
-        return finish(ctl, p, result);
+        return finish(w, result);
 }
 
-static int watch(struct ctl *ctl, const Swarm__ServiceSpec *spec, const struct wait_config *config,
-                 bool is_quiet)
+static int watch(struct wait *w, const Swarm__Service *service)
 {
         Swarm__Request q = SWARM__REQUEST__INIT;
-        Swarm__WatchService w = SWARM__WATCH_SERVICE__INIT;
-        struct client_stream *s;
+        Swarm__WatchService watched = SWARM__WATCH_SERVICE__INIT;
+        struct id_text id = text_id(&service->id, false);
 
-        w.ref = spec->name;
+        watched.ref = id.s;
         q.kind_case = SWARM__REQUEST__KIND_SERVICE_WATCH;
-        q.service_watch = &w;
-        int r = ctl_stream_open(ctl, &q, &s);
+        q.service_watch = &watched;
+        w->request = &q;
+        int r = ctl_stream_open(w->ctl, &q, &w->stream);
         if (r)
                 return r;
-        struct progress *p = new_progress(spec, config, is_quiet);
-        r = follow(ctl, s, p, is_quiet);
-        progress_free(p);
-        client_stream_close(s);
+        w->progress = new_progress(service->spec, w->config, w->is_quiet);
+        r = follow(w);
+        progress_free(w->progress);
+        client_stream_close(w->stream);
         return r;
 }
 
 int wait_converged(struct ctl *ctl, const struct args *args, const char *ref,
                    const struct wait_config *config)
 {
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *interrupted =
+                xasprintf("\nOperation continues in the background.\n"
+                          "Use `swarmctl service ps %s` to check progress.\n",
+                          config->name);
+        _cleanup_free_ char *away = xasprintf(
+                "service %s: %s, but the manager cannot be reached to follow its progress",
+                config->name, config->done);
+        struct wait w = {
+                .ctl = ctl, .config = config, .away = away, .is_quiet = args_on(args, "quiet")};
         Swarm__Response *response;
         Swarm__Service *service;
 
         if (args_on(args, "detach"))
                 return CLIENT_EXIT_DONE;
-        int r = wait_get_service(ctl, ref, &response, &service);
-        if (r)
-                return r;
-        text = xasprintf("\nOperation continues in the background.\n"
-                         "Use `swarmctl service ps %s` to check progress.\n",
-                         service->spec->name);
-        ctl_on_interrupt(text);
-        r = watch(ctl, service->spec, config, args_on(args, "quiet"));
+        ctl_on_interrupt(interrupted);
+        int r = wait_get_service(ctl, ref, away, &response, &service);
+        if (r == 0) {
+                r = watch(&w, service);
+                wire_free(response);
+        }
         ctl_on_interrupt(NULL);
-        wire_free(response);
         return r;
 }

@@ -264,8 +264,11 @@ static void test_manager_goes(void **state)
         REQUEST(q, IMAGE_GET, image_get, &refs);
 
         int r = client_call(c, &q, 20000, NULL, &err);
-        assert_int_equal(r, -EHOSTUNREACH);
+        assert_int_equal(r, -ENOTCONN);
         assert_int_equal(client_exit_code(r), CLIENT_EXIT_NO_MANAGER);
+        _cleanup_free_ char *text =
+                xasprintf("manager at %s: the connection broke", ((struct fixture *)*state)->host);
+        assert_string_equal(err.text, text);
         client_close(c);
 }
 

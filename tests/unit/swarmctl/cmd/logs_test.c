@@ -133,6 +133,36 @@ static void test_terminal_is_safe(void **state)
         rig_done(&rig);
 }
 
+/* Up to where each task was shown, for when the connection is lost. */
+static void test_positions(void **state)
+{
+        Swarm__LogsRequest m = SWARM__LOGS_REQUEST__INIT;
+        struct rig rig;
+
+        (void)state;
+        rig_init(&rig, (struct log_style){.is_raw = true});
+        assert_true(log_lines_put_positions(rig.lines, &m));
+        assert_int_equal(m.n_after, 0);
+        add(&rig, 1, "web.1", 1, "a", true);
+        add(&rig, 1, "web.1", 2, "b", false);
+        add(&rig, 2, "web.2", 1, "c", false);
+        assert_true(log_lines_put_positions(rig.lines, &m));
+        assert_int_equal(m.n_after, 2);
+        for (size_t i = 0; i < 2; i++) {
+                struct id id;
+
+                assert_int_equal(wire_get_id(&m.after[i]->task_id, &id), 0);
+                assert_int_equal(m.after[i]->time_us, 1769864400250000);
+                assert_int_equal(m.after[i]->count, id_is_equal(id, (struct id){1, 1}) ? 2 : 1);
+        }
+        for (uint64_t i = 0; i < LOG_TASKS_MAX; i++)
+                add(&rig, 10 + i, "web.3", 1, "", false);
+        assert_false(log_lines_put_positions(rig.lines, &m));
+        assert_int_equal(m.n_after, 0);
+        log_positions_free(&m);
+        rig_done(&rig);
+}
+
 static void test_since(void **state)
 {
         const int64_t now = 1769864400000000; /* 2026-01-31T13:00:00Z */
@@ -240,6 +270,7 @@ int main(void)
                 cmocka_unit_test(test_parts_are_joined),
                 cmocka_unit_test(test_raw_is_as_it_came),
                 cmocka_unit_test(test_terminal_is_safe),
+                cmocka_unit_test(test_positions),
                 cmocka_unit_test(test_since),
                 cmocka_unit_test(test_table),
                 cmocka_unit_test(test_table_template),

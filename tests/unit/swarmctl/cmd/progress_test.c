@@ -283,6 +283,84 @@ static void test_scale_to_none(void **state)
         watch_done(&w);
 }
 
+/* What should run no more is waited for. */
+static void test_stopping(void **state)
+{
+        struct watch w;
+
+        (void)state;
+        watch_init(&w, &(struct progress_config){0});
+        w.m.stopping = 2;
+        assert_int_equal(hear(&w, 0, 0, 0, "web: waiting for 2 tasks to stop\n"), PROGRESS_GOES_ON);
+        assert_int_equal(progress_wait_ms(w.p, 0), -1);
+        w.m.stopping = 1;
+        assert_int_equal(hear(&w, 0, 0, 10, ""), PROGRESS_GOES_ON);
+        assert_int_equal(pass(&w, 60000, ""), PROGRESS_GOES_ON);
+        _cleanup_free_ char *text = progress_state(w.p);
+        assert_string_equal(text, "0 of 0 tasks running, 1 still stopping");
+        w.m.stopping = 0;
+        assert_int_equal(hear(&w, 0, 0, 60001, "web converged\n"), PROGRESS_CONVERGED);
+        watch_done(&w);
+
+        /* the time in which the others must run goes on meanwhile */
+        watch_init(&w, &(struct progress_config){0});
+        w.m.stopping = 1;
+        add_task(&w, 1, TASK_RUNNING, 1, "");
+        assert_int_equal(
+                hear(&w, 1, 1, 0, "web.1: running on n1\nweb: waiting for 1 task to stop\n" VERIFY),
+                PROGRESS_GOES_ON);
+        assert_int_equal(pass(&w, 6000, ""), PROGRESS_GOES_ON);
+        w.m.stopping = 0;
+        assert_int_equal(hear(&w, 1, 1, 7000, "web converged\n"), PROGRESS_CONVERGED);
+        watch_done(&w);
+
+        /* after an update that the manager has watched, it is all that is waited for */
+        watch_init(&w, &(struct progress_config){.is_terminal = true});
+        set_update(&w, UPDATE_COMPLETED, 100, "update completed");
+        w.m.running = w.m.desired = w.m.stopping = 1;
+        assert_int_equal(progress_step(w.p, &w.m, 0, &w.out), PROGRESS_GOES_ON);
+        assert_int_equal(progress_wait_ms(w.p, 60000), PROGRESS_LINE_MS);
+        w.m.stopping = 0;
+        assert_int_equal(progress_step(w.p, &w.m, 10, &w.out), PROGRESS_CONVERGED);
+        watch_done(&w);
+}
+
+static void is_state(struct watch *w, const char *expected)
+{
+        _cleanup_free_ char *text = progress_state(w->p);
+
+        assert_string_equal(text, expected);
+}
+
+/* How far it has come, for a wait that ends before its time. */
+static void test_state(void **state)
+{
+        struct watch w;
+
+        (void)state;
+        watch_init(&w, &(struct progress_config){.is_terminal = true});
+        is_state(&w, "the manager has not told of any progress");
+        w.m.desired = 3;
+        progress_step(w.p, &w.m, 0, &w.out);
+        is_state(&w, "0 of 3 tasks running");
+        w.m.pending_reason = (char *)(uintptr_t) "no suitable node";
+        progress_step(w.p, &w.m, 0, &w.out);
+        is_state(&w, "0 of 3 tasks running; pending: no suitable node");
+        w.m.last_error = (char *)(uintptr_t) "exit status 1";
+        w.m.last_failed = (char *)(uintptr_t) "web.2";
+        w.m.running = 2;
+        progress_step(w.p, &w.m, 0, &w.out);
+        is_state(&w, "2 of 3 tasks running; web.2: exit status 1");
+        add_task(&w, 1, TASK_RUNNING, 1, "");
+        add_task(&w, 3, TASK_PENDING, 1, "not enough memory");
+        progress_step(w.p, &w.m, 0, &w.out);
+        is_state(&w, "2 of 3 tasks running; web.3: not enough memory");
+        w.m.running = 3;
+        progress_step(w.p, &w.m, 0, &w.out);
+        is_state(&w, "3 of 3 tasks running");
+        watch_done(&w);
+}
+
 /* Many tasks are counted, and not more often than once a second. */
 static void test_counts(void **state)
 {
@@ -336,6 +414,8 @@ int main(void)
                 cmocka_unit_test(test_rolled_back_unstable),
                 cmocka_unit_test(test_stale_status),
                 cmocka_unit_test(test_scale_to_none),
+                cmocka_unit_test(test_stopping),
+                cmocka_unit_test(test_state),
                 cmocka_unit_test(test_counts),
                 cmocka_unit_test(test_frames),
         };

@@ -1,0 +1,117 @@
+#!/usr/bin/env bats
+# swarmctl: what it waits for and follows outlives a restart of the manager; what it says when it ends.
+load lib
+
+setup_file() {
+        cluster_for_file 1
+        image_make tool:1 tool 'exec "$@"'
+}
+
+teardown() {
+        daemon_is_alive m1 || manager_start m1
+        local s
+        for s in $(ctl service ls -q); do ctl service rm "$s" >/dev/null; done
+        wait_for 20 "the end of all containers" eval '[ -z "$(container_pids n1)" ]'
+}
+
+# SCRIPT in the background; what it says goes to $out, its exit code to $out.code.
+begin() {
+        out=$BATS_TEST_TMPDIR/out
+        rm -f "$out" "$out.code"
+        { got=0; "$@" >"$out" 2>"$out.err" </dev/null 3>&- || got=$?; echo "$got" >"$out.code"; } &
+        begun=$!
+}
+has_said() { grep -q "$1" "$out" "$out.err"; }
+has_exited() { [ -s "$out.code" ]; }
+manager_restart() {
+        daemon_stop m1 KILL
+        sleep 1
+        manager_start m1
+}
+
+@test "a wait goes on when the manager restarts" {
+        begin ctl service create --name web --replicas 2 --update-monitor 3s --network none --stop-grace-period 500ms tool:1 sleep 1000
+        wait_for 15 "a task that runs" has_said "web.1: running"
+        manager_restart
+        wait_for 30 "the end of the wait" has_exited
+        cat "$out" "$out.err"
+        [ "$(cat "$out.code")" = 0 ]
+        grep -qx "web converged" "$out"
+        ! grep -qi broke "$out.err"
+}
+
+@test "a manager that stays away ends the wait, and what was accepted is said" {
+        begin ctl --timeout 4s service create --name web --network none --stop-grace-period 500ms tool:1 sleep 1000
+        wait_for 15 "a task that runs" has_said "web.1: running"
+        daemon_stop m1 KILL
+        wait_for 15 "the end of the wait" has_exited
+        cat "$out" "$out.err"
+        [ "$(cat "$out.code")" = 3 ]
+        grep -q "^swarmctl: service web: created, but the manager cannot be reached to follow its progress: no manager at ipc:" "$out.err"
+        [ "$(wc -l <"$out.err")" = 1 ]
+        manager_start m1
+        [ "$(ctl service ls --format '{{.Name}}')" = web ]
+}
+
+@test "logs go on where they were when the manager restarts" {
+        ctl service create --detach --quiet --name web --network none --stop-grace-period 500ms tool:1 /bin/sh -c \
+                'i=0; while true; do echo "a $i"; echo "b $i"; i=$((i + 1)); sleep 0.02; done'
+        wait_for 15 "a task that runs" service_running web 1
+        begin ctl service logs --follow --raw web
+        wait_for 15 "the first lines" has_said "^b 50$"
+        manager_restart
+        local n
+        n=$(wc -l <"$out")
+        wait_for 30 "lines after the restart" eval '[ "$(wc -l <"$out")" -gt $((n + 100)) ]'
+        ctl service rm web
+        wait_for 15 "the end of the logs" has_exited
+        cat "$out.err"
+        [ "$(cat "$out.code")" = 0 ]
+        diff <(awk 'BEGIN { i = 0; while (i < 1000000) { print "a " i; print "b " i; i++ } }' | head -n "$(wc -l <"$out")") "$out"
+}
+
+@test "logs of the last lines only go on likewise" {
+        ctl service create --detach --quiet --name web --network none --stop-grace-period 500ms tool:1 /bin/sh -c \
+                'i=0; while true; do echo "$i"; i=$((i + 1)); sleep 0.05; done'
+        ctl service create --detach --quiet --name quiet --network none --stop-grace-period 500ms tool:1 /bin/sh -c 'echo early; sleep 1000'
+        wait_for 15 "an early line" logs_have quiet early
+        wait_for 15 "some lines" logs_have web 20
+        begin ctl service logs --follow --raw --tail 3 web
+        wait_for 15 "lines" eval '[ "$(wc -l <"$out")" -gt 5 ]'
+        manager_restart
+        local n
+        n=$(wc -l <"$out")
+        wait_for 30 "lines after the restart" eval '[ "$(wc -l <"$out")" -gt $((n + 30)) ]'
+        kill "$(pgrep -P "$begun" swarmctl)"
+        awk 'NR > 1 && $1 != last + 1 { print "after " last ": " $1; bad = 1 } { last = $1 } END { exit bad }' "$out"
+}
+
+@test "events go on when the manager restarts, and that some may be missing is said" {
+        begin ctl events --filter type=service
+        sleep 0.5
+        ctl service create --detach --quiet --name one --network none --stop-grace-period 500ms tool:1 sleep 1000
+        wait_for 10 "the first event" has_said "service create .*name=one"
+        manager_restart
+        wait_for 10 "the warning" has_said "^warning: the manager was not reached for .*: events may be missing"
+        ctl service create --detach --quiet --name two --network none --stop-grace-period 500ms tool:1 sleep 1000
+        wait_for 10 "the second event" has_said "service create .*name=two"
+        [ "$(grep -c 'service create .*name=one' "$out")" = 1 ]
+        kill "$(pgrep -P "$begun" swarmctl)"
+}
+
+@test "scaled to none has converged once nothing runs any more" {
+        ctl service create --quiet --name web --replicas 2 --update-monitor 0s --stop-grace-period 2s --network none \
+                tool:1 /bin/sh -c 'trap "" TERM; while true; do sleep 1; done'
+        [ "$(container_pids n1 | wc -l)" = 2 ]
+        ctl service scale web=0 >"$BATS_TEST_TMPDIR/out"
+        [ -z "$(container_pids n1)" ]
+        grep -qx "web: waiting for 2 tasks to stop" "$BATS_TEST_TMPDIR/out"
+        grep -qx "web converged" "$BATS_TEST_TMPDIR/out"
+}
+
+@test "a wait that is too long says how far it has come" {
+        expect_fail 124 "service web: not converged within 2s: 0 of 1 tasks running; web.1: " \
+                ctl --timeout 2s service create --quiet --name web --network none --stop-grace-period 500ms --restart-delay 10s tool:1 /bin/sh -c 'exit 3'
+        expect_fail 124 "service big: not converged within 1s: 0 of 1 tasks running; big.1: no suitable node" \
+                ctl --timeout 1s service create --quiet --name big --network none --stop-grace-period 500ms --reserve-cpu 1000 tool:1 sleep 1
+}
