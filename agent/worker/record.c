@@ -102,8 +102,21 @@ int work_load(struct worker *w, const uint8_t *packed, size_t n, struct work **r
         return 0;
 }
 
+void work_want_again(struct worker *w, struct work *t, struct spec *spec,
+                     const Swarm__TaskAssignment *m)
+{
+        if (spec)
+                spec_ref(spec);
+        if (t->again_spec)
+                spec_unref(w, t->again_spec);
+        wire_free(t->again);
+        t->again = m ? wire_dup(m) : NULL;
+        t->again_spec = spec;
+}
+
 void work_free(struct worker *w, struct work *t)
 {
+        work_want_again(w, t, NULL, NULL);
         report_item_done(&t->status);
         if (t->spec)
                 spec_unref(w, t->spec);

@@ -48,11 +48,55 @@ void worker_done(struct worker *w)
 /* --- one task ----------------------------------------------------------------------------------
  */
 
-static void forget(struct worker *w, struct work *t)
+static char *make_name(const struct worker *w, const Swarm__ServiceSpec *spec, uint64_t slot)
 {
+        const char *service = spec ? spec->name : "task";
+
+        if (slot)
+                return xasprintf("%s.%llu", service, (unsigned long long)slot);
+        return xasprintf("%s.%s", service, ID_S(w->node_id));
+}
+
+/* A task as it was assigned, with its record in the journal. */
+static struct work *create(struct worker *w, struct now now, struct id id, struct spec *spec,
+                           const Swarm__TaskAssignment *m)
+{
+        struct work *t = xnew(struct work);
+
+        t->id = id;
+        wire_get_id(&m->service_id, &t->service_id);
+        t->spec_version = m->spec_version;
+        t->slot = m->slot;
+        t->fsm.state = TASK_ASSIGNED;
+        t->fsm.desired = m->desired;
+        t->spec = spec;
+        spec_ref(spec);
+        t->name = make_name(w, spec->message, m->slot);
+        if (m->n_generic > 0)
+                t->claim = wire_dup(m);
+        report_item_init(&t->status, id);
+        t->status.state = TASK_ASSIGNED;
+        t->status.state_ms = now.wall_ms;
+        t->status.message = task_fsm_message(TASK_ASSIGNED);
+        t->epoch = w->epoch;
+        map_put(&w->tasks, t);
+        work_save(w, t);
+        return t;
+}
+
+/* Returns what takes its place: it was assigned anew while it went. NULL: nothing. */
+static struct work *forget(struct worker *w, struct now now, struct work *t)
+{
+        struct work *next = NULL;
+
         w->ports->journal_remove(w->ports->arg, t->id);
         map_remove(&w->tasks, t);
+        if (t->again) {
+                next = create(w, now, t->id, t->again_spec, t->again);
+                next->epoch = t->epoch;
+        }
         work_free(w, t);
+        return next;
 }
 
 /* What must be known after a crash: that a container may exist, that it runs, how it ended. */
@@ -139,7 +183,8 @@ static void act(struct worker *w, struct now now, struct work *t, enum task_act 
         }
 }
 
-/* Takes the task as far as it goes by itself. It may be gone afterwards. */
+/* Takes the task as far as it goes by itself. It may be gone afterwards. A preparation of an
+ * earlier life goes on when the manager has named the task again: its image comes with it. */
 static void settle(struct worker *w, struct now now, struct work *t)
 {
         for (;;) {
@@ -147,9 +192,13 @@ static void settle(struct worker *w, struct now now, struct work *t)
                 bool is_moved = s.state != t->fsm.state;
 
                 if (s.act == ACT_FORGET) {
-                        forget(w, t);
-                        return;
+                        t = forget(w, now, t);
+                        if (!t)
+                                return;
+                        continue;
                 }
+                if (s.act == ACT_PREPARE && t->epoch == 0)
+                        return;
                 if (is_moved)
                         set_state(w, now, t, &(struct task_end){.state = s.state, .exit_code = -1},
                                   0);
@@ -259,39 +308,6 @@ void worker_on_session(struct worker *w, struct id node_id)
         w->is_collecting = w->has_set = false;
 }
 
-static char *make_name(const struct worker *w, const Swarm__ServiceSpec *spec, uint64_t slot)
-{
-        const char *service = spec ? spec->name : "task";
-
-        if (slot)
-                return xasprintf("%s.%llu", service, (unsigned long long)slot);
-        return xasprintf("%s.%s", service, ID_S(w->node_id));
-}
-
-static struct work *create(struct worker *w, struct now now, struct id id, struct id service,
-                           struct spec *spec, const Swarm__TaskAssignment *m)
-{
-        struct work *t = xnew(struct work);
-
-        t->id = id;
-        t->service_id = service;
-        t->spec_version = m->spec_version;
-        t->slot = m->slot;
-        t->fsm.state = TASK_ASSIGNED;
-        t->fsm.desired = m->desired;
-        t->spec = spec;
-        spec_ref(spec);
-        t->name = make_name(w, spec->message, m->slot);
-        if (m->n_generic > 0)
-                t->claim = wire_dup(m);
-        report_item_init(&t->status, id);
-        t->status.state = TASK_ASSIGNED;
-        t->status.state_ms = now.wall_ms;
-        t->status.message = task_fsm_message(TASK_ASSIGNED);
-        map_put(&w->tasks, t);
-        return t;
-}
-
 static int assign_one(struct worker *w, struct now now, const Swarm__TaskAssignment *m)
 {
         struct id id, service;
@@ -302,26 +318,30 @@ static int assign_one(struct worker *w, struct now now, const Swarm__TaskAssignm
             !task_state_is_valid(m->desired))
                 return -EBADMSG;
         t = map_get_id(&w->tasks, id);
+        if (t && !t->fsm.is_removed) {
+                t->epoch = w->epoch;
+                if (task_fsm_want(&t->fsm, m->desired))
+                        work_save(w, t);
+                settle(w, now, t);
+                return 0;
+        }
+        spec = spec_get(w, service, m->spec_version);
+        if (!spec)
+                return -ESTALE;
         if (t) {
                 t->epoch = w->epoch;
-                if (!task_fsm_want(&t->fsm, m->desired))
-                        return 0;
-        } else {
-                spec = spec_get(w, service, m->spec_version);
-                if (!spec)
-                        return -ESTALE;
-                if (w->tasks.len >= WORKER_TASKS_MAX)
-                        return -E2BIG;
-                t = create(w, now, id, service, spec, m);
-                t->epoch = w->epoch;
+                work_want_again(w, t, spec, m);
+                return 0;
         }
-        work_save(w, t);
-        settle(w, now, t);
+        if (w->tasks.len >= WORKER_TASKS_MAX)
+                return -E2BIG;
+        settle(w, now, create(w, now, id, spec, m));
         return 0;
 }
 
 static void remove_one(struct worker *w, struct now now, struct work *t)
 {
+        work_want_again(w, t, NULL, NULL);
         if (t->fsm.is_removed)
                 return;
         t->fsm.is_removed = true;
@@ -347,21 +367,20 @@ void worker_abandon(struct worker *w, struct now now)
         remove_unseen(w, now);
 }
 
-/* 1: to be taken, 0: a copy of what was taken, -ESTALE. */
+/* 1: to be taken, 0: a copy of what was taken, -ESTALE. A complete set may begin anew while one is
+ * being taken; what only the first named is then not in it. */
 static int check_order(struct worker *w, const Swarm__Assignments *m)
 {
-        bool is_first = m->is_complete && !w->is_collecting;
+        bool has_any = w->has_set || w->is_collecting;
 
-        if (is_first) {
-                if (w->has_set && m->results_in <= w->seq)
-                        return 0;
+        if (has_any && m->results_in <= w->seq)
+                return 0;
+        if (m->is_complete && m->applies_to == 0) {
                 w->epoch++;
                 return 1;
         }
-        if (m->is_complete && m->applies_to == 0)
-                return 1;
-        if (m->is_complete != w->is_collecting || m->applies_to != w->seq)
-                return m->results_in <= w->seq && (w->has_set || w->is_collecting) ? 0 : -ESTALE;
+        if (!has_any || m->is_complete != w->is_collecting || m->applies_to != w->seq)
+                return -ESTALE;
         return 1;
 }
 

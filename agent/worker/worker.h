@@ -4,8 +4,10 @@
  * touch, and calls the ports; statuses go to the report. Pure but for the ports, which only queue.
  *
  * A COMPLETE set is the truth: what is not in it is stopped, removed and forgotten. An INCREMENTAL
- * one must fit on the set before. Specs are kept once a (service, version), counted by their tasks;
- * a few without tasks stay for those that come again in the same session.
+ * one must fit on the set before. A task that is named while it is being removed (a container of a
+ * lost journal) begins when it is gone. What was loaded and has no container yet is prepared when a
+ * set names it, since the sets bring the images. Specs are kept once a (service, version), counted
+ * by their tasks; a few without tasks stay for those that come again in the same session.
  */
 #pragma once
 

@@ -21,7 +21,10 @@ struct work {
         struct spec *spec; /* NULL: a container that was found and belongs to no task */
         char *name;
         Swarm__TaskAssignment *claim; /* heap; NULL: no generic resources */
-        uint32_t epoch;
+        uint32_t epoch; /* of the last set that named it; 0: none did since the start */
+        /* As it was assigned while it is being removed: heap, and its spec. NULL: it was not. */
+        Swarm__TaskAssignment *again;
+        struct spec *again_spec;
 };
 
 /* The spec of a (service, version), or NULL. */
@@ -40,3 +43,6 @@ void work_save(struct worker *w, const struct work *t);
 /* Reads a record; -EBADMSG. The task is in no map yet and has its spec. */
 int work_load(struct worker *w, const uint8_t *packed, size_t n, struct work **ret);
 void work_free(struct worker *w, struct work *t);
+/* Remembers the assignment for when the task is gone, in place of an earlier one. m NULL: none. */
+void work_want_again(struct worker *w, struct work *t, struct spec *spec,
+                     const Swarm__TaskAssignment *m);

@@ -208,6 +208,7 @@ static void draw_faults(struct sim *sim)
         f->manager_crash = rng_below(&sim->rng, 80);
         f->agent_crash = rng_below(&sim->rng, 40);
         f->node_reboot = rng_below(&sim->rng, 20);
+        f->journal_loss = rng_below(&sim->rng, 200);
         f->partition = rng_below(&sim->rng, 50);
         f->prepare_fails = rng_below(&sim->rng, 60);
         f->start_fails = rng_below(&sim->rng, 60);

@@ -28,6 +28,7 @@ struct sim_faults {
         uint64_t loss, duplicate, slow;                        /* a message */
         uint64_t manager_crash;                                /* a second */
         uint64_t agent_crash, node_reboot, partition;          /* a second, of each node */
+        uint64_t journal_loss;                                 /* a crash of an agent */
         uint64_t prepare_fails, start_fails, exits, unhealthy; /* a container */
 };
 

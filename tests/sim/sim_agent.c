@@ -1,7 +1,7 @@
 /*
  * The nodes of the simulation: the real agent core over a machine whose containers start slowly,
  * fail, fall ill and end, and outlive the agent. A reboot takes the containers with it; the journal
- * stays.
+ * stays, as a rule.
  */
 #include "tests/sim/sim.h"
 #include "tests/sim/sim_told.h"
@@ -127,8 +127,9 @@ static void happen(struct sim *sim, void *arg)
         struct sim_agent *a = s->agent;
         struct sim_container *c = sim_agent_find(a, s->task);
         bool is_void = s->life && s->life != a->life;
+        bool is_gone = !c && s->kind == CONTAINER_REMOVED; /* there may be nothing to remove */
 
-        if (c && !is_void && apply_step(c, s)) {
+        if (!is_void && (is_gone || (c && apply_step(c, s)))) {
                 struct container_event e = {.task = s->task,
                                             .kind = s->kind,
                                             .exit_code = s->exit_code,
@@ -487,6 +488,10 @@ void sim_agent_crash(struct sim_agent *a)
         a->core = NULL;
         a->life++;
         decide_starts(a);
+        if (sim_chance(a->sim, a->sim->faults.journal_loss)) {
+                sim_trace(a->sim, "%s: journal is lost", a->hostname);
+                forget_all(a);
+        }
         *s = (struct step){.agent = a};
         sim_at(a->sim, sim_between(a->sim, 10, AGENT_DOWN_MS_MAX), start_again, s);
 }

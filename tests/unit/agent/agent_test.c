@@ -601,6 +601,51 @@ static void complete_set_in_parts(void **state)
         expect(f, "stop 1");
 }
 
+static void complete_set_that_begins_anew_stands_alone(void **state)
+{
+        struct fake *f = *state;
+
+        begin_running(f, 1);
+        give_set(f, &(struct set){.is_complete = true,
+                                  .is_continued = true,
+                                  .tasks = {{1, TASK_RUNNING}}});
+        give_set(f, &(struct set){.is_complete = true,
+                                  .is_continued = true,
+                                  .tasks = {{2, TASK_RUNNING}}});
+        expect(f, "prepare 2");
+        give_set(f, &(struct set){.is_complete = true, .applies_to = f->seq, .tasks = {{3, 512}}});
+        expect(f, "prepare 3 stop 1");
+        expect_sent(f, "");
+}
+
+static void copy_of_a_first_part_is_ignored(void **state)
+{
+        struct fake *f = *state;
+        struct set part = {.is_complete = true, .is_continued = true, .tasks = {{1, TASK_RUNNING}}};
+
+        begin_running(f, 1);
+        give_set(f, &part);
+        part.results_in = f->seq;
+        give_set(f, &part);
+        give_set(f, &(struct set){.is_complete = true, .applies_to = f->seq});
+        expect(f, "");
+        expect_sent(f, "");
+}
+
+static void later_part_without_the_first_is_not_taken(void **state)
+{
+        struct fake *f = *state;
+
+        begin_running(f, 1);
+        agent_on_connected(f->a, f->now);
+        give_session(f);
+        clear_sent(f);
+        f->seq = 1;
+        give_set(f, &(struct set){.is_complete = true, .applies_to = 1, .tasks = {{2, 512}}});
+        expect(f, "");
+        expect_sent(f, "register");
+}
+
 static void lost_part_of_a_complete_set_is_noticed(void **state)
 {
         struct fake *f = *state;
@@ -858,7 +903,26 @@ static void restart_finds_it_gone(void **state)
                        "was gone when the agent started)");
 }
 
-static void restart_before_the_start_goes_on(void **state)
+/* Its image comes with the first set. */
+static void restart_before_the_start_goes_on_when_it_is_named(void **state)
+{
+        struct fake *f = *state;
+
+        begin(f);
+        give_set(f, &(struct set){.tasks = {{1, TASK_RUNNING}, {2, TASK_RUNNING}}});
+        restart(f);
+        agent_start(f->a, f->now);
+        agent_on_connected(f->a, f->now);
+        give_session(f);
+        expect(f, "");
+        give_set(f, &(struct set){.is_complete = true, .tasks = {{1, TASK_RUNNING}}});
+        expect(f, "prepare 1");
+        assert_false(journal_has(f, 2));
+        happen(f, 1, CONTAINER_PREPARED);
+        expect(f, "start 1");
+}
+
+static void restart_before_the_start_ends_if_told(void **state)
 {
         struct fake *f = *state;
 
@@ -866,9 +930,13 @@ static void restart_before_the_start_goes_on(void **state)
         give_set(f, &(struct set){.tasks = {{1, TASK_RUNNING}}});
         restart(f);
         agent_start(f->a, f->now);
-        expect(f, "prepare 1");
-        happen(f, 1, CONTAINER_PREPARED);
-        expect(f, "start 1");
+        agent_on_connected(f->a, f->now);
+        give_session(f);
+        clear_sent(f);
+        acknowledge(f, 1);
+        give_set(f, &(struct set){.is_complete = true, .tasks = {{1, TASK_SHUTDOWN}}});
+        expect(f, "");
+        expect_sent(f, "status 2: 1=shutdown");
 }
 
 static void restart_goes_on_stopping(void **state)
@@ -908,6 +976,64 @@ static void container_of_no_task_is_removed(void **state)
         expect(f, "remove 5");
 }
 
+/* A lost journal: the manager still has the task whose container is of no task here. */
+static void begin_unknown_container(struct fake *f)
+{
+        agent_load_container(f->a, make_id(5), true, NULL);
+        agent_start(f->a, f->now);
+        expect(f, "stop 5");
+        agent_on_connected(f->a, f->now);
+        give_session(f);
+        clear_sent(f);
+        give_set(f, &(struct set){.is_complete = true, .tasks = {{5, TASK_RUNNING}}});
+        expect(f, "");
+}
+
+static void task_of_an_unknown_container_begins_when_it_is_gone(void **state)
+{
+        struct fake *f = *state;
+
+        begin_unknown_container(f);
+        end(f, 5, 143, false);
+        expect(f, "remove 5");
+        expect_sent(f, "");
+        happen(f, 5, CONTAINER_REMOVED);
+        expect(f, "prepare 5");
+        assert_true(journal_has(f, 5));
+        happen(f, 5, CONTAINER_PREPARED);
+        happen(f, 5, CONTAINER_STARTED);
+        expect(f, "start 5");
+        expect_sent(f, "status 1: 5=running");
+        give_set(f, &(struct set){.is_complete = true});
+        expect(f, "stop 5");
+}
+
+static void task_of_an_unknown_container_may_end_before_it_begins(void **state)
+{
+        struct fake *f = *state;
+
+        begin_unknown_container(f);
+        end(f, 5, 143, false);
+        give_set(f, &(struct set){.tasks = {{5, TASK_SHUTDOWN}}});
+        happen(f, 5, CONTAINER_REMOVED);
+        expect(f, "remove 5");
+        expect_sent(f, "status 1: 5=shutdown");
+}
+
+static void task_of_an_unknown_container_may_be_removed_meanwhile(void **state)
+{
+        struct fake *f = *state;
+
+        begin_unknown_container(f);
+        give_set(f, &(struct set){.removed = 5});
+        end(f, 5, 143, false);
+        happen(f, 5, CONTAINER_REMOVED);
+        expect(f, "remove 5");
+        assert_false(journal_has(f, 5));
+        assert_true(agent_is_idle(f->a));
+        expect_sent(f, "");
+}
+
 static void bad_records_are_refused(void **state)
 {
         struct fake *f = *state;
@@ -935,6 +1061,9 @@ int main(void)
                 T(removed_while_running_is_stopped_first),
                 T(complete_set_removes_the_rest),
                 T(complete_set_in_parts),
+                T(complete_set_that_begins_anew_stands_alone),
+                T(copy_of_a_first_part_is_ignored),
+                T(later_part_without_the_first_is_not_taken),
                 T(lost_part_of_a_complete_set_is_noticed),
                 T(gap_asks_for_everything),
                 T(copy_of_a_set_is_ignored),
@@ -951,10 +1080,14 @@ int main(void)
                 T(restart_finds_it_running),
                 T(restart_finds_it_ended),
                 T(restart_finds_it_gone),
-                T(restart_before_the_start_goes_on),
+                T(restart_before_the_start_goes_on_when_it_is_named),
+                T(restart_before_the_start_ends_if_told),
                 T(restart_goes_on_stopping),
                 T(restart_goes_on_removing),
                 T(container_of_no_task_is_removed),
+                T(task_of_an_unknown_container_begins_when_it_is_gone),
+                T(task_of_an_unknown_container_may_end_before_it_begins),
+                T(task_of_an_unknown_container_may_be_removed_meanwhile),
                 T(bad_records_are_refused),
         };
 
