@@ -210,13 +210,28 @@ static int hear_answer(struct recovery *x, struct container *c)
         return r < 0 ? r : IS_RUNNING;
 }
 
+/* One that is just ending has no socket any more, and its lock still: waited for. */
+static int look_well(struct recovery *x, struct container *c, struct container_exit *ret)
+{
+        struct timespec pause = {.tv_nsec = 2000000};
+
+        for (;;) {
+                int r = look(c, ret);
+
+                if (r == IS_RUNNING)
+                        r = hear_answer(x, c);
+                bool is_ending = r == -ECONNREFUSED || r == -ENOENT || r == -EPIPE;
+                if (!is_ending || time_now().mono_ms >= x->answers_until_ms)
+                        return r;
+                nanosleep(&pause, NULL);
+        }
+}
+
 static void recover_one(struct recovery *x, struct container *c)
 {
         struct container_exit e;
-        int r = look(c, &e);
+        int r = look_well(x, c, &e);
 
-        if (r == IS_RUNNING)
-                r = hear_answer(x, c);
         if (r == IS_ENDED) {
                 found_ended(x, c, &e);
         } else if (r == IS_UNFINISHED) {
