@@ -17,8 +17,8 @@ int parse_bool(const char *s, bool *ret);    /* true/false, 1/0, yes/no, on/off 
 int parse_ratio(const char *s, double *ret); /* a plain decimal number */
 /* "10M", "1.5GiB", "512k", "100": powers of 1024, as Docker's sizes. */
 int parse_size(const char *s, int64_t *ret_bytes);
-/* "300ms", "5s", "1m30s", "2h", "0"; a bare number other than 0 is refused, as in Docker. -ERANGE too
- * for what is not 0 and would round to it. */
+/* "300ms", "5s", "1m30s", "2h", "0"; a bare number other than 0 is refused, as in Docker. -ERANGE
+ * too for what is not 0 and would round to it. */
 int parse_duration_ms(const char *s, int64_t *ret_ms);
 /* "0.5" CPUs to billionths. */
 int parse_cpu(const char *s, int64_t *ret_nano);
