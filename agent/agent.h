@@ -48,8 +48,9 @@ struct agent_ports {
         void (*container_stop)(void *arg, struct id task);
         void (*container_remove)(void *arg, struct id task);
 
-        /* The journal: what must outlive the agent. Durable against the agent's death when the call
-         * returns, in order. packed: a JournalTask of the caller's; removed tasks are forgotten. */
+        /* The journal: what must outlive the agent. No container starts after such a call before it
+         * is durable against the agent's death. packed: a JournalTask of the caller's; removed
+         * tasks are forgotten. */
         void (*journal_put)(void *arg, struct id task, const uint8_t *packed, size_t n);
         void (*journal_remove)(void *arg, struct id task);
 

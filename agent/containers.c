@@ -261,6 +261,19 @@ void containers_pump(struct containers *c)
         }
 }
 
+void containers_refuse(struct containers *c, const char *why)
+{
+        struct list *l;
+
+        while ((l = list_pop_front(&c->queue))) {
+                struct run *r = LIST_ITEM(l, struct run, start_link);
+
+                log_warn("container not started task=%s error=%s", ID_S(r->id), why);
+                r->has_ended = true;
+                tell_late(c, r->id, CONTAINER_FAILED, why);
+        }
+}
+
 void containers_start(struct containers *c, const struct agent_task *t)
 {
         struct run *r = run_find(c, t->id);

@@ -43,6 +43,8 @@ void containers_remove(struct containers *c, struct id task);
 
 /* Starts what was asked for, as many at a time as help: when the journal is written. */
 void containers_pump(struct containers *c);
+/* What was asked to start and has not begun fails. */
+void containers_refuse(struct containers *c, const char *why);
 /* It runs, or will: its log may grow. */
 bool containers_is_live(struct containers *c, struct id task);
 struct runtime *containers_runtime(struct containers *c);

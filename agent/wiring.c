@@ -27,7 +27,8 @@
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 
-#define SENDS_MAX 4096 /* messages that wait for the end of a round */
+#define SENDS_MAX         4096 /* messages that wait for the end of a round */
+#define START_PATIENCE_MS 5000 /* for a journal that cannot be written */
 
 /* A message that leaves once the journal is written. */
 struct outgoing {
@@ -46,7 +47,6 @@ struct daemon {
         struct loop_hook *hook;
         struct link *link;
         struct journal *journal;
-        bool is_journal_dirty;
         struct containers *containers;
         struct agent_logs *logs;
         struct agent *core;
@@ -62,7 +62,7 @@ struct daemon {
  */
 static void schedule(struct daemon *d)
 {
-        int64_t at = agent_deadline(d->core);
+        int64_t at = MIN(agent_deadline(d->core), journal_deadline(d->journal));
 
         if (at == d->tick_at_ms)
                 return;
@@ -94,23 +94,45 @@ static void send_outgoing(struct daemon *d)
         d->n_outgoing = 0;
 }
 
+/* A container that the journal does not know must not start: it waits for a while, and then it
+ * fails, so that another node may have a try. */
+static void start_containers(struct daemon *d, struct now now, int journal_error)
+{
+        if (journal_error == 0) {
+                containers_pump(d->containers);
+        } else if (now.mono_ms - journal_failing_since(d->journal) >= START_PATIENCE_MS) {
+                _cleanup_free_ char *why = xasprintf("the node's journal cannot be written: %s",
+                                                     err_name(journal_error));
+
+                containers_refuse(d->containers, why);
+        }
+}
+
+static int write_journal(struct daemon *d, struct now now)
+{
+        bool was_failing = journal_failing_since(d->journal) != TIME_NEVER;
+        int r = journal_write(d->journal, now.mono_ms);
+
+        if (r == -ENOSPC && !was_failing)
+                image_store_prune(containers_images(d->containers));
+        return r;
+}
+
 /* The end of a round of the loop: what must last is written once for all that happened in it, then
- * messages leave and containers start. */
+ * messages leave and containers start. Messages leave even when it cannot be written: a state that
+ * is told and then forgotten by a crash is told anew, as what is found then, and the manager takes
+ * no step back. So a full disk keeps no end from being told. */
 static bool on_round_end(void *arg)
 {
         struct daemon *d = arg;
+        struct now now = time_now();
 
         if (d->must_abandon)
-                agent_abandon(d->core, time_now());
+                agent_abandon(d->core, now);
         d->must_abandon = false;
-        if (d->is_journal_dirty) {
-                d->is_journal_dirty = false;
-                int r = journal_flush(d->journal);
-                if (r < 0)
-                        log_error("the journal cannot be written error=%s", err_name(r));
-        }
+        int r = write_journal(d, now);
         send_outgoing(d);
-        containers_pump(d->containers);
+        start_containers(d, now, r);
         if (d->is_leaving && agent_is_idle(d->core)) {
                 link_leave(d->link);
                 loop_stop(d->loop);
@@ -121,19 +143,12 @@ static bool on_round_end(void *arg)
 
 static void port_journal_put(void *arg, struct id task, const uint8_t *packed, size_t n)
 {
-        struct daemon *d = arg;
-
-        d->is_journal_dirty = true;
-        if (journal_put(d->journal, task, packed, n) < 0)
-                log_error("the journal cannot be written task=%s", ID_S(task));
+        journal_put(((struct daemon *)arg)->journal, task, packed, n);
 }
 
 static void port_journal_remove(void *arg, struct id task)
 {
-        struct daemon *d = arg;
-
-        d->is_journal_dirty = true;
-        journal_remove(d->journal, task);
+        journal_remove(((struct daemon *)arg)->journal, task);
 }
 
 /* --- the line ------------------------------------------------------------------------------------
@@ -570,8 +585,6 @@ int agent_run(struct agent_options *o, int argc, char *const *argv)
         } else {
                 loop_on_signal(d.loop, SIGHUP, on_reload, &d);
                 loop_run(d.loop);
-                if (d.is_journal_dirty)
-                        journal_flush(d.journal);
         }
         close_parts(&d);
         return d.exit_code;

@@ -9,7 +9,9 @@
 
 #include <sqlite3.h>
 
+#include "shared/base/buf.h"
 #include "shared/base/log.h"
+#include "shared/base/map.h"
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
 #include "shared/base/time.h"
@@ -17,7 +19,15 @@
 struct journal {
         sqlite3 *db;
         sqlite3_stmt *put, *del;
-        bool is_dirty; /* a transaction is open */
+        struct map pending;                    /* struct pending */
+        int error;                             /* of the last journal_write */
+        int64_t retry_at_ms, failing_since_ms; /* mono; TIME_NEVER while error is 0 */
+};
+
+/* What is to be written for a task. */
+struct pending {
+        struct id task;
+        struct buf record; /* empty: to be forgotten */
 };
 
 static int to_errno(int rc)
@@ -66,7 +76,8 @@ static void close_db(struct journal *j)
         sqlite3_finalize(j->put);
         sqlite3_finalize(j->del);
         sqlite3_close(j->db);
-        *j = (struct journal){0};
+        j->put = j->del = NULL;
+        j->db = NULL;
 }
 
 static int try_open(struct journal *j, const char *path)
@@ -124,6 +135,8 @@ int journal_open(const char *path, struct journal **ret, struct err *err)
         _cleanup_free_ struct journal *j = xnew(struct journal);
         int r = make_private(path);
 
+        j->pending = MAP_INIT(struct pending, task, MAP_KEY_ID);
+        j->retry_at_ms = j->failing_since_ms = TIME_NEVER;
         if (r == 0)
                 r = try_open(j, path);
         if (r == -EUCLEAN) {
@@ -140,71 +153,120 @@ int journal_open(const char *path, struct journal **ret, struct err *err)
         return 0;
 }
 
+static void forget_pending(struct journal *j)
+{
+        struct pending *p;
+        size_t i;
+
+        MAP_FOREACH (p, i, &j->pending) {
+                buf_done(&p->record);
+                free(p);
+        }
+        map_done(&j->pending);
+}
+
 void journal_close(struct journal *j)
 {
         if (!j)
                 return;
         journal_flush(j);
+        forget_pending(j);
         close_db(j);
         free(j);
 }
 
-static int begin(struct journal *j)
+static struct pending *pending_of(struct journal *j, struct id task)
 {
+        struct pending *p = map_get_id(&j->pending, task);
+
+        if (p) {
+                buf_clear(&p->record);
+                return p;
+        }
+        p = xnew(struct pending);
+        p->task = task;
+        map_put(&j->pending, p);
+        return p;
+}
+
+void journal_put(struct journal *j, struct id task, const uint8_t *packed, size_t n)
+{
+        buf_append(&pending_of(j, task)->record, packed, n);
+}
+
+void journal_remove(struct journal *j, struct id task)
+{
+        pending_of(j, task);
+}
+
+static int write_one(struct journal *j, const struct pending *p)
+{
+        sqlite3_stmt *s = p->record.len > 0 ? j->put : j->del;
+        uint8_t key[ID_BYTES];
         int rc;
 
-        if (j->is_dirty)
-                return 0;
-        rc = sqlite3_exec(j->db, "BEGIN", NULL, NULL, NULL);
-        j->is_dirty = rc == SQLITE_OK;
-        return to_errno(rc);
-}
-
-static int run(sqlite3_stmt *s)
-{
-        int rc = sqlite3_step(s);
-
+        id_encode(p->task, key);
+        sqlite3_bind_blob(s, 1, key, sizeof(key), SQLITE_STATIC);
+        if (s == j->put)
+                sqlite3_bind_blob64(s, 2, p->record.data, p->record.len, SQLITE_STATIC);
+        rc = sqlite3_step(s);
         sqlite3_reset(s);
         sqlite3_clear_bindings(s);
-        return to_errno(rc);
-}
-
-int journal_put(struct journal *j, struct id task, const uint8_t *packed, size_t n)
-{
-        uint8_t key[ID_BYTES];
-        int r = begin(j);
-
-        if (r < 0)
-                return r;
-        id_encode(task, key);
-        sqlite3_bind_blob(j->put, 1, key, sizeof(key), SQLITE_STATIC);
-        sqlite3_bind_blob64(j->put, 2, packed, n, SQLITE_STATIC);
-        return run(j->put);
-}
-
-int journal_remove(struct journal *j, struct id task)
-{
-        uint8_t key[ID_BYTES];
-        int r = begin(j);
-
-        if (r < 0)
-                return r;
-        id_encode(task, key);
-        sqlite3_bind_blob(j->del, 1, key, sizeof(key), SQLITE_STATIC);
-        return run(j->del);
+        return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
 int journal_flush(struct journal *j)
 {
+        struct pending *p;
+        size_t i;
         int rc;
 
-        if (!j->is_dirty)
+        if (j->pending.len == 0)
                 return 0;
-        j->is_dirty = false;
-        rc = sqlite3_exec(j->db, "COMMIT", NULL, NULL, NULL);
-        if (rc != SQLITE_OK)
-                sqlite3_exec(j->db, "ROLLBACK", NULL, NULL, NULL);
-        return to_errno(rc);
+        rc = sqlite3_exec(j->db, "BEGIN", NULL, NULL, NULL);
+        MAP_FOREACH (p, i, &j->pending)
+                if (rc == SQLITE_OK)
+                        rc = write_one(j, p);
+        if (rc == SQLITE_OK)
+                rc = sqlite3_exec(j->db, "COMMIT", NULL, NULL, NULL);
+        if (rc != SQLITE_OK) {
+                sqlite3_exec(j->db, "ROLLBACK", NULL, NULL, NULL); /* or it did so by itself */
+                return to_errno(rc);
+        }
+        forget_pending(j);
+        return 0;
+}
+
+int journal_write(struct journal *j, int64_t mono_ms)
+{
+        int r;
+
+        if (j->error < 0 && mono_ms < j->retry_at_ms)
+                return j->error;
+        r = journal_flush(j);
+        if (r < 0 && j->error == 0) {
+                log_error("the journal cannot be written: containers do not start until it is "
+                          "error=%s",
+                          err_name(r));
+                j->failing_since_ms = mono_ms;
+        }
+        if (r == 0 && j->error < 0) {
+                log_info("the journal is written again");
+                j->failing_since_ms = TIME_NEVER;
+        }
+        j->error = r;
+        j->retry_at_ms = r < 0 ? mono_ms + JOURNAL_RETRY_MS : TIME_NEVER;
+        return r;
+}
+
+int64_t journal_deadline(const struct journal *j)
+{
+        return j->retry_at_ms;
+}
+
+int64_t journal_failing_since(const struct journal *j)
+{
+        return j->failing_since_ms;
 }
 
 int journal_load(struct journal *j, journal_load_fn *fn, void *arg, struct err *err)

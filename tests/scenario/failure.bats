@@ -171,3 +171,33 @@ daemon_kill_only() { kill -KILL "$(daemon_pid "$1")"; }
         wait_for 15 "n9 down" node_is n9 down
         ctl node rm n9
 }
+
+@test "no container starts while the journal cannot be written; ends are told" {
+        host_add n8 10.77.0.28
+        mkdir -p "$CLUSTER/n8/agent" "$CLUSTER/n8-rest"
+        mount -t tmpfs -o size=256k swarm-test "$CLUSTER/n8/agent" # the journal's own small disk
+        for dir in runtime images volumes; do
+                mkdir "$CLUSTER/n8/agent/$dir" "$CLUSTER/n8-rest/$dir"
+                mount --bind "$CLUSTER/n8-rest/$dir" "$CLUSTER/n8/agent/$dir"
+        done
+        agent_start n8
+        wait_for 15 "n8 ready" node_is n8 ready
+        ctl service create --quiet --name early --network none --constraint node.hostname==n8 web:1 /bin/main
+        before=$(container_pids n8)
+        dd if=/dev/zero of="$CLUSTER/n8/agent/filler" bs=4k 2>/dev/null || true
+        ctl service create --detach --quiet --name late --network none --constraint node.hostname==n8 web:1 /bin/main
+        wait_for 20 "why it does not start" \
+                eval 'ctl service ps late --no-trunc | grep "journal cannot be written: no space left on device"'
+        [ "$before" = "$(container_pids n8)" ]
+        node_is n8 ready
+        kill -KILL $before
+        wait_for 15 "a failed task" has_state early Failed
+        rm "$CLUSTER/n8/agent/filler"
+        wait_for 30 "both" eval 'service_running early 1 && service_running late 1'
+        ctl service rm early late
+        wait_for 15 "their end" eval '[ -z "$(container_pids n8)" ]'
+        daemon_stop n8
+        umount "$CLUSTER/n8/agent"/{runtime,images,volumes} "$CLUSTER/n8/agent"
+        wait_for 15 "n8 down" node_is n8 down
+        ctl node rm n8
+}

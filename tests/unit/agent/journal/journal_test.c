@@ -4,11 +4,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "agent/journal/journal.h"
 #include "shared/base/base.h"
@@ -34,6 +37,7 @@ static int tear_down(void **state)
 {
         struct fixture *f = *state;
 
+        umount(f->dir); /* not all of them mount there */
         io_remove_tree(AT_FDCWD, f->dir);
         free(f->path);
         free(f);
@@ -58,7 +62,7 @@ static struct id id_of(uint64_t n)
 
 static void put(struct journal *j, uint64_t id, const char *text)
 {
-        assert_int_equal(journal_put(j, id_of(id), (const uint8_t *)text, strlen(text)), 0);
+        journal_put(j, id_of(id), (const uint8_t *)text, strlen(text));
 }
 
 static int collect(void *arg, const uint8_t *p, size_t n)
@@ -91,7 +95,7 @@ static void what_is_written_is_there_again(void **state)
         put(j, 2, "two");
         put(j, 3, "three");
         put(j, 2, "zwei");
-        assert_int_equal(journal_remove(j, id_of(3)), 0);
+        journal_remove(j, id_of(3));
         assert_int_equal(journal_flush(j), 0);
         journal_close(j);
         assert_int_equal(stat(f->path, &st), 0);
@@ -186,6 +190,94 @@ static void a_folder_that_is_not_there_is_an_error(void **state)
         assert_string_equal(err.text, "journal /nonexistent/journal.db: no such file or directory");
 }
 
+/* --- a disk that is full -------------------------------------------------------------------------
+ */
+static void mount_disk(struct fixture *f)
+{
+        assert_int_equal(mount("journal-test", f->dir, "tmpfs", 0, "size=1m"), 0);
+}
+
+static void fill_disk(struct fixture *f)
+{
+        static const char bytes[4096];
+        _cleanup_free_ char *path = xasprintf("%s/ballast", f->dir);
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+        assert_true(fd >= 0);
+        while (write(fd, bytes, sizeof(bytes)) > 0)
+                ;
+        assert_int_equal(errno, ENOSPC);
+}
+
+static void free_disk(struct fixture *f)
+{
+        _cleanup_free_ char *path = xasprintf("%s/ballast", f->dir);
+
+        assert_int_equal(unlink(path), 0);
+}
+
+static void put_large(struct journal *j, uint64_t id)
+{
+        static const uint8_t record[100000] = {'x'};
+
+        journal_put(j, id_of(id), record, sizeof(record));
+}
+
+static void what_a_full_disk_refused_is_written_later(void **state)
+{
+        struct fixture *f = *state;
+
+        mount_disk(f);
+        struct journal *j = open_journal(f);
+        put(j, 1, "one");
+        put(j, 2, "two");
+        assert_int_equal(journal_write(j, 1000), 0);
+        assert_true(journal_deadline(j) == TIME_NEVER);
+        fill_disk(f);
+        put_large(j, 3);
+        journal_remove(j, id_of(1));
+        assert_int_equal(journal_write(j, 2000), -ENOSPC);
+        assert_int_equal(journal_deadline(j), 2000 + JOURNAL_RETRY_MS);
+        assert_int_equal(journal_failing_since(j), 2000);
+        expect(j, "one two ");
+        assert_int_equal(journal_write(j, 3000), -ENOSPC);
+        assert_int_equal(journal_failing_since(j), 2000);
+        free_disk(f);
+        put(j, 3, "three");
+        assert_int_equal(journal_write(j, 3999), -ENOSPC); /* not in every round */
+        assert_int_equal(journal_write(j, 4000), 0);
+        assert_true(journal_deadline(j) == TIME_NEVER);
+        assert_true(journal_failing_since(j) == TIME_NEVER);
+        journal_close(j);
+        j = open_journal(f);
+        expect(j, "two three ");
+        journal_close(j);
+}
+
+static void all_or_nothing_of_a_flush_is_there(void **state)
+{
+        struct fixture *f = *state;
+
+        mount_disk(f);
+        struct journal *j = open_journal(f);
+        put(j, 1, "one");
+        assert_int_equal(journal_flush(j), 0);
+        fill_disk(f);
+        put(j, 1, "uno");
+        put_large(j, 2);
+        assert_int_equal(journal_flush(j), -ENOSPC);
+        journal_close(j);
+        j = open_journal(f);
+        expect(j, "one ");
+        journal_close(j);
+}
+
+/* The disks are seen by this process alone, and go with it. */
+static int own_mounts(void **state UNUSED)
+{
+        return unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0;
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -196,7 +288,9 @@ int main(void)
                 T(a_damaged_file_is_put_aside),
                 T(a_record_that_cannot_be_read_is_forgotten),
                 T(a_folder_that_is_not_there_is_an_error),
+                T(what_a_full_disk_refused_is_written_later),
+                T(all_or_nothing_of_a_flush_is_there),
         };
 
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests(tests, own_mounts, NULL);
 }
