@@ -1,7 +1,6 @@
 /* Files and descriptors: see io.h. */
 #include "shared/base/io.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -136,39 +135,6 @@ int io_mkdir_all(const char *path, mode_t mode)
                 *p = '/';
         }
         return mkdir(copy, mode) < 0 && errno != EEXIST ? -errno : 0;
-}
-
-static int remove_content(int fd)
-{
-        _cleanup_close_ int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-        struct dirent *e;
-        int r = 0;
-
-        if (!dir)
-                return -errno;
-        STEAL_FD(copy);
-        while (r == 0 && (e = readdir(dir)))
-                if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-                        r = io_remove_tree(fd, e->d_name);
-        closedir(dir);
-        return r;
-}
-
-int io_remove_tree(int dirfd, const char *name)
-{
-        if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
-                return 0;
-        if (errno != EISDIR && errno != EPERM)
-                return -errno;
-        _cleanup_close_ int fd =
-                openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        int r = remove_content(fd);
-        if (r < 0)
-                return r;
-        return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 int io_openat2(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve)

@@ -16,7 +16,8 @@ int io_read_file(int dirfd, const char *path, size_t max_bytes, struct buf *ret)
 int io_write_file_atomic(int dirfd, const char *path, const void *p, size_t n, mode_t mode);
 /* Makes a folder and its parents; an existing one is fine. */
 int io_mkdir_all(const char *path, mode_t mode);
-/* Removes a file or a whole tree below dirfd without following links; missing is fine. */
+/* Removes a file or a whole tree below dirfd without following links; missing is fine. Whatever the
+ * tree's shape: three descriptors, bounded memory. Stops with -EBUSY at what is mounted in it. */
 int io_remove_tree(int dirfd, const char *name);
 /* openat2(2): flags as for open, resolve as RESOLVE_*; mode for O_CREAT. */
 int io_openat2(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve);

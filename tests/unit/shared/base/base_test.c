@@ -3,9 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "shared/base/base.h"
 
@@ -169,6 +175,145 @@ static void test_files(void **state UNUSED)
         assert_int_equal(access(dir, F_OK), -1);
 }
 
+/* --- removing trees --- */
+
+#define DEEP 5000
+
+/* A chain of folders d/d/d... with a file in each hundredth, below what at is. */
+static void make_deep(int at, const char *top, int levels)
+{
+        int fd = dup(at);
+
+        for (int i = 0; i < levels; i++) {
+                const char *name = i ? "d" : top;
+
+                assert_int_equal(mkdirat(fd, name, 0700), 0);
+                int next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+                assert_true(next >= 0);
+                close(fd);
+                fd = next;
+                if (i % 100 == 0)
+                        close(openat(fd, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+        }
+        close(fd);
+}
+
+static void make_wide(int at, const char *top, int n)
+{
+        char name[32];
+
+        assert_int_equal(mkdirat(at, top, 0700), 0);
+        for (int i = 0; i < n; i++) {
+                snprintf(name, sizeof(name), "%s/%d", top, i);
+                assert_int_equal(mkdirat(at, name, 0700), 0);
+                snprintf(name, sizeof(name), "%s/%d/x", top, i);
+                assert_int_equal(mkdirat(at, name, 0700), 0);
+                snprintf(name, sizeof(name), "%s/%d/x/f", top, i);
+                close(openat(at, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+        }
+}
+
+/* With two descriptors to spare, no more. */
+static int remove_with_few_descriptors(int at, const char *name)
+{
+        struct rlimit before, few;
+        int next = dup(0);
+
+        close(next);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        few = before;
+        few.rlim_cur = (rlim_t)next + 3;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        int r = io_remove_tree(at, name);
+
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        return r;
+}
+
+static void test_remove_tree_of_any_shape(void **state UNUSED)
+{
+        char dir[] = "/tmp/base-test-XXXXXX";
+
+        assert_non_null(mkdtemp(dir));
+        _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        make_deep(fd, "deep", DEEP);
+        assert_int_equal(remove_with_few_descriptors(fd, "deep"), 0);
+        assert_int_equal(faccessat(fd, "deep", F_OK, 0), -1);
+        make_wide(fd, "wide", 600);
+        assert_int_equal(remove_with_few_descriptors(fd, "wide"), 0);
+        assert_int_equal(faccessat(fd, "wide", F_OK, 0), -1);
+        /* Deep ones in a wide one, and below them more. */
+        assert_int_equal(mkdirat(fd, "both", 0700), 0);
+        _cleanup_close_ int both = openat(fd, "both", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        char name[32];
+        for (int i = 0; i < 10; i++) {
+                snprintf(name, sizeof(name), "deep%d", i);
+                make_deep(both, name, 1 << i);
+                snprintf(name, sizeof(name), "wide%d", i);
+                make_wide(both, name, 10);
+        }
+        assert_int_equal(remove_with_few_descriptors(fd, "both"), 0);
+        assert_int_equal(rmdir(dir), 0);
+}
+
+/* What is mounted in a tree is another one: it stops there, before anything of it is gone. */
+static int remove_over_a_mount(const char *dir)
+{
+        _cleanup_free_ char *mounted = xasprintf("%s/a/m", dir);
+        _cleanup_free_ char *file = xasprintf("%s/a/m/file", dir);
+
+        if (io_mkdir_all(mounted, 0700) < 0 || unshare(CLONE_NEWNS) < 0 ||
+            mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("tmpfs", mounted, "tmpfs", 0, NULL) < 0)
+                return 2;
+        close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+        return io_remove_tree(AT_FDCWD, dir) == -EBUSY && access(file, F_OK) == 0 ? 0 : 1;
+}
+
+static void test_remove_tree_stops_at_mounts(void **state UNUSED)
+{
+        char dir[] = "/tmp/base-test-XXXXXX";
+        int status;
+
+        if (geteuid() != 0)
+                skip();
+        assert_non_null(mkdtemp(dir));
+        pid_t pid = fork();
+
+        if (pid == 0)
+                _exit(remove_over_a_mount(dir));
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        assert_int_equal(io_remove_tree(AT_FDCWD, dir), 0);
+}
+
+/* An error ends it, and leaves no descriptor open. */
+static void test_remove_tree_that_fails(void **state UNUSED)
+{
+        char dir[] = "/tmp/base-test-XXXXXX";
+        int flags = 0, next = dup(0);
+
+        close(next);
+        assert_non_null(mkdtemp(dir));
+        _cleanup_free_ char *folder = xasprintf("%s/a/b/c", dir);
+        assert_int_equal(io_mkdir_all(folder, 0700), 0);
+        _cleanup_free_ char *file = xasprintf("%s/f", folder);
+        int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+        if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) { /* not every file system has them */
+                flags |= FS_IMMUTABLE_FL;
+                assert_int_equal(ioctl(fd, FS_IOC_SETFLAGS, &flags), 0);
+                assert_true(io_remove_tree(AT_FDCWD, dir) < 0);
+                flags &= ~FS_IMMUTABLE_FL;
+                assert_int_equal(ioctl(fd, FS_IOC_SETFLAGS, &flags), 0);
+        }
+        close(fd);
+        assert_int_equal(io_remove_tree(AT_FDCWD, dir), 0);
+        assert_int_equal(dup(0), next);
+        close(next);
+}
+
 static void test_list(void **state UNUSED)
 {
         struct item {
@@ -208,6 +353,9 @@ int main(void)
                 cmocka_unit_test(test_split),
                 cmocka_unit_test(test_errors),
                 cmocka_unit_test(test_files),
+                cmocka_unit_test(test_remove_tree_of_any_shape),
+                cmocka_unit_test(test_remove_tree_stops_at_mounts),
+                cmocka_unit_test(test_remove_tree_that_fails),
                 cmocka_unit_test(test_list),
         };
 
