@@ -13,6 +13,7 @@ static int set_volume(const struct container_input *in, struct container_plan *p
                 return err_set(err, EINVAL, "volume \"%s\": not a valid name", name);
         _cleanup_free_ char *dir = xasprintf("%s/%s", in->volumes_dir, name);
         m->type = MOUNT_VOLUME;
+        m->is_own = is_anonymous;
         m->source = plan_keep(p, dir);
         strv_push(&p->volumes, dir);
         if (is_anonymous)

@@ -31,7 +31,9 @@ struct container_mount {
         int64_t tmpfs_size;
         uint32_t tmpfs_mode;
         const char *subpath; /* below source, resolved inside it; NULL: none */
-        bool copy_up;        /* an empty volume is filled from the image's folder first */
+        bool copy_up;        /* an empty volume is filled from the image's folder first; while that
+                                is not done, a file .NAME.INODE.filling lies beside source */
+        bool is_own;         /* a volume that goes with the container: it is never filled twice */
 };
 
 struct container_ulimit {

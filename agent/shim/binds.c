@@ -106,8 +106,10 @@ static void check_target(int root, int at, const char *target)
 
 /* From the folder that was checked. A clone of its mount alone shows what the image has there,
  * without what is mounted below; and a folder of another mount has nothing of the image. */
-static void fill_from_image(int fd, int root, int at, const char *target)
+static void fill_from_image(int fd, int root, int at, const struct shim_mount *m)
 {
+        const char *target = spec_text(shim.spec, m->target);
+        const char *source = spec_text(shim.spec, m->source);
         struct stat a, b;
 
         child_check(fstat(at, &a) < 0 || fstat(root, &b) < 0 ? -errno : 0, "copy up", target);
@@ -120,7 +122,8 @@ static void fill_from_image(int fd, int root, int at, const char *target)
                                RESOLVE_IN_ROOT | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS);
 
         child_check(from, "copy up", target);
-        child_check(copy_up(from, fd), "copy up", target);
+        child_check(fill_volume(from, fd, m->flags & SHIM_MOUNT_OWN ? NULL : source), "copy up",
+                    target);
         close(from);
         close(image);
 }
@@ -137,7 +140,7 @@ static void attach(int root, const struct shim_mount *m, int fd)
         child_check(at, "mount", target);
         check_target(root, at, target);
         if (m->flags & SHIM_MOUNT_COPY_UP && S_ISDIR(st.st_mode))
-                fill_from_image(fd, root, at, target);
+                fill_from_image(fd, root, at, m);
         if (m->type == SHIM_MOUNT_BIND)
                 set_propagation(fd, m->propagation, target);
         if (m->flags & SHIM_MOUNT_READ_ONLY)

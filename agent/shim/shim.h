@@ -53,6 +53,7 @@ enum { /* shim_mount.flags */
        SHIM_MOUNT_READ_ONLY = 1,
        SHIM_MOUNT_NONRECURSIVE = 2,
        SHIM_MOUNT_COPY_UP = 4,
+       SHIM_MOUNT_OWN = 8, /* a volume that no other container fills */
 };
 enum { SHIM_PRIVATE, SHIM_RPRIVATE, SHIM_SLAVE, SHIM_RSLAVE, SHIM_SHARED, SHIM_RSHARED };
 

@@ -1,9 +1,9 @@
 /*
  * The supervisor's inside. One thread, no heap, no stdio: all state is static and bounded. Files:
  * main.c (start, state, end), spec.c (bounds), child.c (the order of steps in the container's first
- * process), rootfs.c (opening below a root), mounts.c, dev.c, binds.c, copyup.c (file systems),
- * user.c, creds.c (identity, limits, capabilities, exec), log.c, serve.c, exec.c, message.c,
- * init.c.
+ * process), rootfs.c (opening below a root), mounts.c, dev.c, binds.c, fill.c, copyup.c (file
+ * systems), user.c, creds.c (identity, limits, capabilities, exec), log.c, serve.c, exec.c,
+ * message.c, init.c.
  */
 #pragma once
 
@@ -75,7 +75,7 @@ int root_open_make(int root, const char *path, bool is_folder, unsigned mode);
 /* A regular file to be read, without ever waiting: -EINVAL for anything else. */
 int root_open_file(int root, const char *path);
 
-/* --- mounts.c, dev.c, binds.c, copyup.c --- */
+/* --- mounts.c, dev.c, binds.c, fill.c, copyup.c --- */
 int mount_overlay(void); /* the new root's descriptor, attached */
 int mount_new(const char *type, unsigned attributes, const char *const *options);
 int mount_proc(void); /* detached */
@@ -87,7 +87,11 @@ int dev_make(int root);                    /* a descriptor of its null, for stdi
 void dev_make_tty(int root, int stdio[3]); /* replaces all three */
 void binds_open(void);                     /* before the tree becomes private */
 void binds_attach(int root);
-int copy_up(int from, int to);
+/* source: the volume's path on the host; NULL: nobody else fills it, now or later. */
+int fill_volume(int from, int to, const char *source);
+int copy_is_empty(int folder);
+int copy_owner(int from, int to); /* and mode */
+int copy_up(int from, int to);    /* what is in to already stays */
 int set_read_only(int mount, bool is_recursive);
 
 /* --- user.c --- */
