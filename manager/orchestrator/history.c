@@ -1,5 +1,6 @@
 /*
- * Task history: what is to be removed goes as soon as nothing can run of it, and a slot keeps no
+ * Task history: what is to be removed goes as soon as nothing can run of it, what is no longer
+ * wanted before it had a node at once (it would wait for one for ever), and a slot keeps no
  * more tasks than the cluster's limit says, its live one counted, and those that the restart
  * policy's window still needs. A task on a lost node may go: when the node returns, its agent gets
  * the complete set and stops what is not in it.
@@ -19,7 +20,9 @@ void history_reap(struct slot *slot)
         for (size_t i = slot->count; i-- > 0;) {
                 struct task *task = slot_task(slot, i);
 
-                if (task->desired == TASK_REMOVE && can_go(task))
+                const bool was_anywhere = task->state >= TASK_ASSIGNED;
+
+                if ((task->desired == TASK_REMOVE || !was_anywhere) && can_go(task))
                         store_remove_task(slot->os->o->store, task);
         }
 }

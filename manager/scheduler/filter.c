@@ -70,6 +70,12 @@ static const char *const before_count[FILTER_COUNT] = {
         [FILTER_MAX_REPLICAS] = "replicas limit reached on ",
 };
 
+/* A manager without an agent beside it is no node that might take tasks. */
+static bool has_agent(const struct snode *n)
+{
+        return n->node->state != NODE_UNKNOWN;
+}
+
 char *filter_explain(const struct scheduler *s, const struct demand *d, const uint32_t *mine,
                      uint32_t only_node)
 {
@@ -78,7 +84,8 @@ char *filter_explain(const struct scheduler *s, const struct demand *d, const ui
         struct buf b = {0};
 
         for (uint32_t i = 0; i < s->n_nodes; i++)
-                if (s->nodes[i].is_used && (only_node == ANY_NODE || only_node == i))
+                if (s->nodes[i].is_used &&
+                    (only_node == ANY_NODE ? has_agent(&s->nodes[i]) : only_node == i))
                         count[filter_node(d, &s->nodes[i], mine[i])]++;
         buf_puts(&b, "no suitable node");
         for (;;) {
