@@ -20,6 +20,24 @@
 
 #define FILTER_MAX 4096
 
+/* As users name it. */
+static const char *limit_name(uint32_t resource)
+{
+        static const char *const names[] = {
+                [RLIMIT_CPU] = "cpu",           [RLIMIT_FSIZE] = "fsize",
+                [RLIMIT_DATA] = "data",         [RLIMIT_STACK] = "stack",
+                [RLIMIT_CORE] = "core",         [RLIMIT_RSS] = "rss",
+                [RLIMIT_NPROC] = "nproc",       [RLIMIT_NOFILE] = "nofile",
+                [RLIMIT_MEMLOCK] = "memlock",   [RLIMIT_AS] = "as",
+                [RLIMIT_LOCKS] = "locks",       [RLIMIT_SIGPENDING] = "sigpending",
+                [RLIMIT_MSGQUEUE] = "msgqueue", [RLIMIT_NICE] = "nice",
+                [RLIMIT_RTPRIO] = "rtprio",     [RLIMIT_RTTIME] = "rttime",
+        };
+
+        return resource < sizeof(names) / sizeof(names[0]) && names[resource] ? names[resource]
+                                                                              : "";
+}
+
 void creds_set_limits(void)
 {
         const struct shim_spec *s = shim.spec;
@@ -29,7 +47,8 @@ void creds_set_limits(void)
         for (uint32_t i = 0; i < s->limits.count; i++) {
                 struct rlimit r = {.rlim_cur = l[i].soft, .rlim_max = l[i].hard};
 
-                child_check(setrlimit((int)l[i].resource, &r) < 0 ? -errno : 0, "set", "ulimit");
+                child_check(setrlimit((int)l[i].resource, &r) < 0 ? -errno : 0, "ulimit",
+                            limit_name(l[i].resource));
         }
 }
 

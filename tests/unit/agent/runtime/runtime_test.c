@@ -232,6 +232,8 @@ static void test_limits(void **state)
         c.n_ulimits = 1;
         assert_int_equal(rig_run_config(&rig, &c), 0);
         assert_string_equal(rig_output, "33554432\n50000\n17\n123\n");
+        u.soft = u.hard = INT64_MAX / 2; /* more than the kernel's fs.nr_open */
+        assert_fails(&c, EPERM, "task web.1: ulimit nofile: operation not permitted");
 }
 
 static void test_out_of_memory(void **state)
