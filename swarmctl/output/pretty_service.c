@@ -1,54 +1,11 @@
-/* `service inspect --pretty`. */
-#include <inttypes.h>
+/* `service inspect --pretty`: all that its spec says. The container's part is in
+ * pretty_container.c. */
+#include <stdio.h>
 
 #include "shared/base/mem.h"
 #include "shared/base/parse.h"
-#include "shared/base/str.h"
 #include "shared/model/model.h"
-#include "swarmctl/output/output.h"
-
-static void put_line(struct buf *out, const char *title, const char *value)
-{
-        buf_printf(out, "%-20s", title);
-        text_put(out, value);
-        buf_putc(out, '\n');
-}
-
-static void put_line_if(struct buf *out, const char *title, const char *value)
-{
-        if (!str_is_empty(value))
-                put_line(out, title, value);
-}
-
-static void put_number(struct buf *out, const char *title, uint64_t value)
-{
-        buf_printf(out, "%-20s%" PRIu64 "\n", title, value);
-}
-
-static void put_words(struct buf *out, const char *title, char *const *words, size_t n)
-{
-        if (n)
-                buf_printf(out, "%-19s", title);
-        for (size_t i = 0; i < n; i++) {
-                buf_putc(out, ' ');
-                text_put(out, words[i]);
-        }
-        if (n)
-                buf_putc(out, '\n');
-}
-
-static void put_map(struct buf *out, const char *title, Swarm__KeyValue *const *v, size_t n)
-{
-        if (n)
-                buf_printf(out, "%s\n", title);
-        for (size_t i = 0; i < n; i++) {
-                buf_putc(out, ' ');
-                text_put(out, v[i]->key);
-                buf_putc(out, '=');
-                text_put(out, v[i]->value);
-                buf_putc(out, '\n');
-        }
-}
+#include "swarmctl/output/pretty_internal.h"
 
 static void put_status(const Swarm__UpdateStatus *u, int64_t now_ms, struct buf *out)
 {
@@ -57,25 +14,48 @@ static void put_status(const Swarm__UpdateStatus *u, int64_t now_ms, struct buf 
         if (!u || u->state == UPDATE_NONE)
                 return;
         buf_puts(out, "UpdateStatus:\n");
-        put_line(out, " State:", update_state_name((enum update_state)u->state));
-        put_line_if(out, " Started:", text_ago(u->started_ms, now_ms, ago));
-        put_line_if(out, " Completed:", text_ago(u->completed_ms, now_ms, ago));
-        put_line_if(out, " Message:", u->message);
+        pretty_line(out, " State:", update_state_name((enum update_state)u->state));
+        pretty_line_if(out, " Started:", text_ago(u->started_ms, now_ms, ago));
+        pretty_line_if(out, " Completed:", text_ago(u->completed_ms, now_ms, ago));
+        pretty_line_if(out, " Message:", u->message);
+}
+
+static void put_platforms(const Swarm__Placement *p, struct buf *out)
+{
+        for (size_t i = 0; i < p->n_platforms; i++) {
+                _cleanup_free_ char *text =
+                        xasprintf("%s/%s", p->platforms[i]->os, p->platforms[i]->arch);
+
+                pretty_line(out, " Platform:", text);
+        }
 }
 
 static void put_placement(const Swarm__Placement *p, struct buf *out)
 {
-        if (!p || (!p->n_constraints && !p->n_spread && !p->max_replicas_per_node &&
-                   p->strategy == STRATEGY_SPREAD))
+        if (!p)
                 return;
         buf_puts(out, "Placement:\n");
-        put_words(out, " Constraints:", p->constraints, p->n_constraints);
-        put_words(out, " Spread:", p->spread, p->n_spread);
-        if (p->strategy != STRATEGY_SPREAD)
-                put_line(out, " Strategy:",
-                         placement_strategy_name((enum placement_strategy)p->strategy));
-        if (p->max_replicas_per_node)
-                put_number(out, " Max replicas/node:", p->max_replicas_per_node);
+        pretty_words(out, " Constraints:", p->constraints, p->n_constraints);
+        pretty_words(out, " Spread:", p->spread, p->n_spread);
+        pretty_line(out,
+                    " Strategy:", placement_strategy_name((enum placement_strategy)p->strategy));
+        pretty_number_if(out, " Max replicas/node:", (int64_t)p->max_replicas_per_node);
+        put_platforms(p, out);
+}
+
+static void put_restart(const Swarm__RestartPolicy *p, struct buf *out)
+{
+        char text[FORMAT_MAX];
+
+        if (!p)
+                return;
+        buf_puts(out, "RestartPolicy:\n");
+        pretty_line(out,
+                    " Condition:", restart_condition_name((enum restart_condition)p->condition));
+        if (p->delay_ms)
+                pretty_line(out, " Delay:", format_duration_ms(p->delay_ms->value, text));
+        pretty_number_if(out, " Max attempts:", (int64_t)p->max_attempts);
+        pretty_time_if(out, " Window:", p->window_ms);
 }
 
 static void put_update(const char *title, const Swarm__UpdateConfig *u, struct buf *out)
@@ -85,67 +65,56 @@ static void put_update(const char *title, const Swarm__UpdateConfig *u, struct b
         if (!u)
                 return;
         buf_printf(out, "%s\n", title);
-        put_number(out, " Parallelism:", u->parallelism);
-        put_line(out, " Delay:", format_duration_ms(u->delay_ms, text));
-        put_line(out, " On failure:", failure_action_name((enum failure_action)u->failure_action));
-        put_line(out, " Monitoring Period:", format_duration_ms(u->monitor_ms, text));
-        buf_printf(out, "%-20s%g\n", " Max failure ratio:", u->max_failure_ratio);
-        put_line(out, " Order:", update_order_name((enum update_order)u->order));
+        pretty_number(out, " Parallelism:", (int64_t)u->parallelism);
+        pretty_line(out, " Delay:", format_duration_ms(u->delay_ms, text));
+        pretty_line(out,
+                    " On failure:", failure_action_name((enum failure_action)u->failure_action));
+        pretty_line(out, " Monitoring Period:", format_duration_ms(u->monitor_ms, text));
+        pretty_time_if(out, " Longest wait:", u->wait_ms);
+        snprintf(text, sizeof(text), "%g", u->max_failure_ratio);
+        pretty_line(out, " Max failure ratio:", text);
+        pretty_line(out, " Order:", update_order_name((enum update_order)u->order));
 }
 
-static void put_mounts(const Swarm__ContainerSpec *c, struct buf *out)
+static void put_generic(const Swarm__Resources *r, struct buf *out)
 {
-        if (c->n_mounts)
-                buf_puts(out, "Mounts:\n");
-        for (size_t i = 0; i < c->n_mounts; i++) {
-                const Swarm__Mount *m = c->mounts[i];
+        for (size_t i = 0; i < r->n_generic; i++) {
+                const Swarm__GenericResource *g = r->generic[i];
+                _cleanup_free_ char *title = xasprintf("  %s:", g->kind);
+                _cleanup_free_ char *safe = text_safe(title);
 
-                put_line(out, " Target:", m->target);
-                put_line_if(out, "  Source:", m->source);
-                put_line(out, "  ReadOnly:", m->read_only ? "true" : "false");
-                put_line(out, "  Type:", mount_type_name((enum mount_type)m->type));
+                if (g->n_names)
+                        pretty_words(out, safe, g->names, g->n_names);
+                else
+                        pretty_number(out, safe, g->count);
         }
-}
-
-static void put_container(const Swarm__ContainerSpec *c, struct buf *out)
-{
-        buf_puts(out, "ContainerSpec:\n");
-        put_line(out, " Image:", c->image);
-        put_words(out, " Entrypoint:", c->entrypoint, c->n_entrypoint);
-        put_words(out, " Args:", c->args, c->n_args);
-        put_words(out, " Env:", c->env, c->n_env);
-        put_line_if(out, " Dir:", c->workdir);
-        put_line_if(out, " User:", c->user);
-        put_line_if(out, " Hostname:", c->hostname);
-        if (c->init)
-                put_line(out, " Init:", "true");
-        put_mounts(c, out);
 }
 
 static void put_amounts(const char *title, const Swarm__Resources *r, struct buf *out)
 {
         char text[FORMAT_MAX];
 
-        if (!r)
+        if (!r || (!r->nano_cpus && !r->memory_bytes && !r->pids && !r->n_generic))
                 return;
         buf_printf(out, " %s:\n", title);
         if (r->nano_cpus)
-                put_line(out, "  CPU:", format_cpu(r->nano_cpus, text));
+                pretty_line(out, "  CPU:", format_cpu(r->nano_cpus, text));
         if (r->memory_bytes)
-                put_line(out, "  Memory:", format_size(r->memory_bytes, text));
-        if (r->pids)
-                put_number(out, "  Pids:", (uint64_t)r->pids);
+                pretty_line(out, "  Memory:", format_size(r->memory_bytes, text));
+        pretty_number_if(out, "  Pids:", r->pids);
+        put_generic(r, out);
 }
 
 static void put_task(const Swarm__TaskSpec *t, struct buf *out)
 {
         if (t->container)
-                put_container(t->container, out);
+                pretty_container(out, t->container);
         if (t->limits || t->reservations)
                 buf_puts(out, "Resources:\n");
         put_amounts("Reservations", t->reservations, out);
         put_amounts("Limits", t->limits, out);
-        put_words(out, "Networks:", t->networks, t->n_networks);
+        pretty_words(out, "Networks:", t->networks, t->n_networks);
+        pretty_number_if(out, "Forced updates:", (int64_t)t->force_update);
 }
 
 void pretty_service(const Swarm__Service *s, int64_t now_ms, struct buf *out)
@@ -153,14 +122,17 @@ void pretty_service(const Swarm__Service *s, int64_t now_ms, struct buf *out)
         const Swarm__ServiceSpec *spec = s->spec;
         _cleanup_free_ char *mode = text_capital(service_mode_name((enum service_mode)spec->mode));
 
-        put_line(out, "ID:", text_id(&s->id, false).s);
-        put_line(out, "Name:", spec->name);
-        put_map(out, "Labels:", spec->labels, spec->n_labels);
-        put_line(out, "Service Mode:", mode);
+        pretty_line(out, "ID:", text_id(&s->id, false).s);
+        pretty_line(out, "Name:", spec->name);
+        pretty_map(out, "Labels:", spec->labels, spec->n_labels);
+        pretty_line(out, "Service Mode:", mode);
         if (spec->mode == MODE_REPLICATED)
-                put_number(out, " Replicas:", spec->replicas);
+                pretty_number(out, " Replicas:", (int64_t)spec->replicas);
         put_status(s->update_status, now_ms, out);
-        put_placement(spec->task ? spec->task->placement : NULL, out);
+        if (spec->task) {
+                put_placement(spec->task->placement, out);
+                put_restart(spec->task->restart, out);
+        }
         put_update("UpdateConfig:", spec->update, out);
         put_update("RollbackConfig:", spec->rollback, out);
         if (spec->task)
