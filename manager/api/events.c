@@ -94,10 +94,9 @@ static void send_event(const struct stream *s, const struct event *e, struct lis
 
 int on_events(struct call *c)
 {
-        static const char *const keys[] = {"type", "event", "service", "node", NULL};
         const Swarm__EventsRequest *m = c->q->events;
         struct stream *s;
-        int r = filters_check(m->filters, m->n_filters, keys, &c->err);
+        int r = filters_check(m->filters, m->n_filters, filter_event_keys, &c->err);
 
         if (r == 0 && m->until_ms && m->until_ms < m->since_ms)
                 r = err_set(&c->err, EINVAL, "events: until is before since");

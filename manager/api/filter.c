@@ -56,15 +56,12 @@ bool filters_match(Swarm__Filter *const *filters, size_t n, const struct filter_
         return true;
 }
 
-int filters_check(Swarm__Filter *const *filters, size_t n, const char *const *keys, struct err *err)
+int filters_check(Swarm__Filter *const *filters, size_t n, const struct filter_key *keys,
+                  struct err *err)
 {
-        for (size_t i = 0; i < n; i++) {
-                const char *const *key = keys;
+        int r = 0;
 
-                while (*key && !str_is_equal(*key, filters[i]->key))
-                        key++;
-                if (!*key)
-                        return err_set(err, EINVAL, "invalid filter '%s'", filters[i]->key);
-        }
-        return 0;
+        for (size_t i = 0; r == 0 && i < n; i++)
+                r = filter_check(keys, filters[i]->key, filters[i]->value, err);
+        return r;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "manager/api/api_internal.h"
+#include "shared/model/filter.h"
 
 /* Any value of a key given, and each key given has one that matches. */
 struct filter_value {
@@ -20,6 +21,6 @@ struct filter_object {
         size_t n_labels;
 };
 bool filters_match(Swarm__Filter *const *filters, size_t n, const struct filter_object *o);
-/* -EINVAL for a key that is not in the list. */
-int filters_check(Swarm__Filter *const *filters, size_t n, const char *const *keys,
+/* -EINVAL for what is not in the table. */
+int filters_check(Swarm__Filter *const *filters, size_t n, const struct filter_key *keys,
                   struct err *err);

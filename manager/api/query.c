@@ -89,13 +89,19 @@ struct node_msg {
         Swarm__Resources reserved;
 };
 
+/* The manager that answers, without an agent beside it. */
+static bool is_bare_manager(const struct api *a, const struct node *node)
+{
+        return node->state == NODE_UNKNOWN && id_is_equal(node->id, a->config.node);
+}
+
 static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct node_msg *ret)
 {
         object_encode(a->store, ROW_NODES, node, &ret->object);
         Swarm__Node *m = &ret->object.m.node;
         m->state = node->state; /* suspect, too */
-        if (node->state == NODE_UNKNOWN && id_is_equal(node->id, a->config.node)) {
-                m->state = NODE_READY; /* the manager that answers, without an agent beside it */
+        if (is_bare_manager(a, node)) {
+                m->state = NODE_READY;
                 m->message = (char *)(uintptr_t) "has no agent and takes no tasks";
         }
         swarm__resources__init(&ret->reserved);
@@ -173,12 +179,11 @@ static bool service_matches(const Swarm__ListRequest *m, const struct service *s
 
 int on_service_list(struct call *c)
 {
-        static const char *const keys[] = {"id", "label", "mode", "name", NULL};
         const Swarm__ListRequest *m = c->q->service_list;
         struct parts p = {c, SWARM__RESPONSE__KIND_SERVICES, {0}};
         struct service *s;
         size_t i;
-        int r = filters_check(m->filters, m->n_filters, keys, &c->err);
+        int r = filters_check(m->filters, m->n_filters, filter_service_keys, &c->err);
 
         if (r < 0)
                 return r;
@@ -263,13 +268,12 @@ static void add_node_tasks(struct parts *p, const Swarm__ListRequest *m, struct 
 
 int on_task_list(struct call *c)
 {
-        static const char *const keys[] = {"id", "name", "service", "node", "desired-state", NULL};
         const Swarm__ListRequest *m = c->q->task_list;
         struct parts p = {c, SWARM__RESPONSE__KIND_TASKS, {0}};
         struct service *s;
         struct node *node;
         size_t i;
-        int r = filters_check(m->filters, m->n_filters, keys, &c->err);
+        int r = filters_check(m->filters, m->n_filters, filter_task_keys, &c->err);
 
         for (size_t k = 0; r == 0 && k < m->n_refs; k++)
                 r = m->refs_are_nodes ? find_node(c->a, m->refs[k], &node, &c->err)
@@ -332,14 +336,12 @@ static bool node_matches(const Swarm__ListRequest *m, const struct node *node)
 
 int on_node_list(struct call *c)
 {
-        static const char *const keys[] = {"id",    "name",       "role", "membership",
-                                           "label", "node.label", NULL};
         const Swarm__ListRequest *m = c->q->node_list;
         struct parts p = {c, SWARM__RESPONSE__KIND_NODES, {0}};
         struct node_msg o;
         struct node *node;
         size_t i;
-        int r = filters_check(m->filters, m->n_filters, keys, &c->err);
+        int r = filters_check(m->filters, m->n_filters, filter_node_keys, &c->err);
 
         if (r < 0)
                 return r;
@@ -380,9 +382,9 @@ static void add_nodes(struct api *a, Swarm__Info *info)
 
                 info->nodes++;
                 add_reserved(node, info->reserved, &tasks);
+                info->nodes_ready += node->state == NODE_READY || is_bare_manager(a, node);
                 if (node->state != NODE_READY || !node->description || !node->description->capacity)
                         continue;
-                info->nodes_ready++;
                 info->capacity->nano_cpus += node->description->capacity->nano_cpus;
                 info->capacity->memory_bytes += node->description->capacity->memory_bytes;
         }

@@ -22,12 +22,14 @@ static int filter_read(const char *text, Swarm__Filter **ret)
         return 0;
 }
 
-int filters_read(struct ctl *ctl, const struct args *args, struct filters *ret)
+int filters_read(struct ctl *ctl, const struct args *args, const struct filter_key *keys,
+                 struct filters *ret)
 {
         const struct flag_value *flag = args_find(args, "filter");
 
         *ret = (struct filters){0};
         for (char **text = flag ? flag->list : NULL; text && *text; text++) {
+                struct err err = {0};
                 Swarm__Filter *f;
 
                 if (ret->n == LIST_FILTERS_MAX)
@@ -36,6 +38,8 @@ int filters_read(struct ctl *ctl, const struct args *args, struct filters *ret)
                         return ctl_usage(ctl, "invalid filter \"%s\": must be KEY=VALUE", *text);
                 ret->v = xreallocarray(ret->v, ret->n + 1, sizeof(Swarm__Filter *));
                 ret->v[ret->n++] = f;
+                if (filter_check(keys, f->key, f->value, &err) < 0)
+                        return ctl_usage(ctl, "%s", err.text);
         }
         return 0;
 }

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 
+#include "shared/model/filter.h"
 #include "swarmctl/cmd/cmd.h"
 
 #define LIST_PARTS_MAX   65536 /* responses of one answer */
@@ -17,8 +18,9 @@ struct filters {
         size_t n;
 };
 
-/* The values of --filter; they borrow from args. Returns 0 or an exit code, said. */
-int filters_read(struct ctl *ctl, const struct args *args, struct filters *ret);
+/* The values of --filter, as far as they are in the table. Returns 0 or an exit code, said. */
+int filters_read(struct ctl *ctl, const struct args *args, const struct filter_key *keys,
+                 struct filters *ret);
 void filters_done(struct filters *f);
 #define _cleanup_filters_ __attribute__((cleanup(filters_done)))
 

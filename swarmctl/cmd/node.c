@@ -133,7 +133,7 @@ static int run_ls(struct ctl *ctl, const struct args *args)
         _cleanup_responses_ struct responses parts = {0};
         Swarm__Response *info = NULL;
         size_t n;
-        int r = filters_read(ctl, args, &filters);
+        int r = filters_read(ctl, args, filter_node_keys, &filters);
 
         if (r)
                 return r;

@@ -130,7 +130,7 @@ int run_service_ls(struct ctl *ctl, const struct args *args)
 
         if (listing_new(columns, args_text(args, "format"), &l, &err) < 0)
                 return ctl_usage(ctl, "%s", err.text);
-        int r = filters_read(ctl, args, &filters);
+        int r = filters_read(ctl, args, filter_service_keys, &filters);
         if (r)
                 return r;
         list.filters = filters.v;

@@ -303,7 +303,7 @@ static int run_events(struct ctl *ctl, const struct args *args)
         if (r == 0)
                 r = read_time(ctl, args, "until", &m.until_ms);
         if (r == 0)
-                r = filters_read(ctl, args, &filters);
+                r = filters_read(ctl, args, filter_event_keys, &filters);
         if (r)
                 return r;
         if (format && template_parse(object_format(format), &template, &err) < 0)

@@ -194,7 +194,7 @@ int tasks_run_ps(struct ctl *ctl, const struct args *args, char *const *refs, si
         Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
         _cleanup_filters_ struct filters filters = {0};
         _cleanup_responses_ struct responses parts = {0};
-        int r = filters_read(ctl, args, &filters);
+        int r = filters_read(ctl, args, filter_task_keys, &filters);
 
         if (r)
                 return r;

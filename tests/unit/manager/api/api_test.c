@@ -273,7 +273,7 @@ static void test_filters(void **state UNUSED)
         assert_int_equal(ASK(&r, service_list, SERVICE_LIST, &list)->services->n_services, 0);
         f[2].key = (char *)"colour";
         const Swarm__Response *m = ASK(&r, service_list, SERVICE_LIST, &list);
-        assert_string_equal(m->error, "invalid filter 'colour'");
+        assert_string_equal(m->error, "invalid filter 'colour': must be id, label, mode or name");
         core_close(&r);
 }
 
@@ -378,6 +378,7 @@ static void test_own_node(void **state UNUSED)
 {
         static const uint8_t key[32] = "the manager's";
         Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
+        Swarm__Empty empty = SWARM__EMPTY__INIT;
         struct core r;
 
         core_open(&r);
@@ -390,6 +391,9 @@ static void test_own_node(void **state UNUSED)
         assert_int_equal(m->nodes->nodes[0]->manager_status, MANAGER_LEADER);
         assert_int_equal(m->nodes->nodes[0]->tasks, 0);
         assert_string_equal(m->nodes->nodes[0]->message, "has no agent and takes no tasks");
+        m = ASK(&r, info, INFO, &empty);
+        assert_int_equal(m->info->nodes, 1);
+        assert_int_equal(m->info->nodes_ready, 1);
         core_close(&r);
 }
 

@@ -279,7 +279,8 @@ static void test_events(void **state UNUSED)
         assert_int_equal(m->code, 0);
         f.key = (char *)"colour";
         send_kind(&r, SWARM__REQUEST__KIND_EVENTS, &e, 0);
-        assert_string_equal(take(&r)->error, "invalid filter 'colour'");
+        assert_string_equal(take(&r)->error,
+                            "invalid filter 'colour': must be event, node, service or type");
         core_close(&r);
 }
 
