@@ -37,7 +37,7 @@ keep() {
 The cluster stays up. To use it:
     export SWARM_HOST=ipc://$CLUSTER/m1/manager.sock
     $BUILD/swarmctl node ls
-    $BUILD/swarmctl service create --name web2 --replicas 3 web:2
+    $BUILD/swarmctl service create --name web2 --replicas 3 web:2 /bin/main
 Logs are in $CLUSTER/log. To take it all away:
     deploy/demo/down.sh $CLUSTER
 EOT

@@ -49,6 +49,9 @@ static int check_node_update(struct call *c, const struct node *node, const Swar
                 if (!*u->label_add[i]->key || !text_is_valid(u->label_add[i]->key) ||
                     !text_is_valid(u->label_add[i]->value))
                         return err_set(&c->err, EINVAL, "node %s: not a valid label", name);
+                else if (strchr(u->label_add[i]->key, ' '))
+                        return err_set(&c->err, EINVAL, "node %s: label '%s': the key has a space",
+                                       name, u->label_add[i]->key);
         for (size_t i = 0; i < u->n_label_rm; i++)
                 if (!has_label(node, u->label_rm[i]))
                         return err_set(&c->err, EINVAL, "node %s: label %s is not there", name,

@@ -37,6 +37,9 @@ int check_labels(Swarm__KeyValue *const *labels, size_t n, const char *what, str
                 if (!*labels[i]->key)
                         return err_set(err, EINVAL, "%s: a key is empty", what);
                 r = check_text(labels[i]->key, what, err);
+                if (r == 0 && strchr(labels[i]->key, ' '))
+                        return err_set(err, EINVAL, "%s '%s': the key has a space", what,
+                                       labels[i]->key);
                 if (r == 0)
                         r = check_text(labels[i]->value, what, err);
         }
@@ -228,6 +231,16 @@ static int resolve_image(struct api *a, Swarm__TaskSpec *task, struct err *err)
         return 0;
 }
 
+/* Is there anything to run? A command's arguments are one too, if the image has no entrypoint. */
+static int check_command(struct api *a, const Swarm__ContainerSpec *c, struct err *err)
+{
+        const struct image *image = store_find_image(a->store, c->image_id);
+
+        if (c->n_entrypoint || c->n_args || !image || !image->msg->lacks_command)
+                return 0;
+        return err_set(err, EINVAL, "image %s has no command: give one", c->image);
+}
+
 int spec_validate(struct api *a, Swarm__ServiceSpec *spec, const Swarm__ServiceSpec *present,
                   struct err *err)
 {
@@ -262,6 +275,8 @@ int spec_validate(struct api *a, Swarm__ServiceSpec *spec, const Swarm__ServiceS
                 r = container_validate(spec->task, err);
         if (r == 0 && !is_pinned(a, spec->task->container, present))
                 r = resolve_image(a, spec->task, err);
+        if (r == 0)
+                r = check_command(a, spec->task->container, err);
         if (r == 0 && swarm__service_spec__get_packed_size(spec) > SPEC_BYTES_MAX)
                 r = err_set(err, EINVAL, "service %s: the spec is larger than 1MiB", spec->name);
         return r;

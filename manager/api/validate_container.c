@@ -67,18 +67,28 @@ static int check_template(const char *s, const char *what, char **ret_plain, str
         return 0;
 }
 
+/* One of the environment, which an error names. */
+static int check_variable(const char *variable, struct err *err)
+{
+        _cleanup_free_ char *name = xstrndup(variable, MIN(strcspn(variable, "="), NAME_MAX_LEN));
+        _cleanup_free_ char *what = xasprintf("env %s", name);
+        const char *value;
+        size_t n;
+        int r = check_text(name, "env", err);
+
+        if (r == 0 && parse_key_value(variable, &n, &value) < 0)
+                return err_set(err, EINVAL, "env %s: must be KEY=VALUE", *name ? name : variable);
+        if (r == 0)
+                r = check_lines(variable, what, err);
+        return r < 0 ? r : check_template(value, what, NULL, err);
+}
+
 static int check_env(const Swarm__ContainerSpec *c, struct err *err)
 {
-        int r = check_strings(c->env, c->n_env, ENV_MAX, "env", err);
+        int r = check_count(c->n_env, ENV_MAX, "env", err);
 
-        for (size_t i = 0; r == 0 && i < c->n_env; i++) {
-                const char *value;
-                size_t n;
-
-                if (parse_key_value(c->env[i], &n, &value) < 0)
-                        return err_set(err, EINVAL, "env %s: must be KEY=VALUE", c->env[i]);
-                r = check_template(value, "env", NULL, err);
-        }
+        for (size_t i = 0; r == 0 && i < c->n_env; i++)
+                r = check_variable(c->env[i], err);
         return r;
 }
 
@@ -175,22 +185,52 @@ static int check_mount_source(const Swarm__Mount *m, struct err *err)
         return err_set(err, EINVAL, "mount %s: unknown type %u", m->target, m->type);
 }
 
-/* "/a//b/" is "/a/b", and "/./a" is "/a". */
-static bool is_same_path(const char *a, const char *b)
+/* The next part of a path, its length in *ret_n: "/a//b/" is "/a/b", and "/./a" is "/a". */
+static const char *path_part(const char *p, size_t *ret_n)
+{
+        while (*p == '/' || (*p == '.' && (p[1] == '/' || !p[1])))
+                p++;
+        *ret_n = strcspn(p, "/");
+        return p;
+}
+
+/* Is a the same as b, or above it? */
+static bool has_path(const char *a, const char *b, bool *ret_is_same)
 {
         for (;;) {
-                while (*a == '/' || (*a == '.' && (a[1] == '/' || !a[1])))
-                        a++;
-                while (*b == '/' || (*b == '.' && (b[1] == '/' || !b[1])))
-                        b++;
-                size_t n = strcspn(a, "/");
-                if (n != strcspn(b, "/") || memcmp(a, b, n) != 0)
-                        return false;
+                size_t n, n_b;
+
+                a = path_part(a, &n);
+                b = path_part(b, &n_b);
+                *ret_is_same = n_b == 0;
                 if (n == 0)
                         return true;
+                if (n != n_b || memcmp(a, b, n) != 0)
+                        return false;
                 a += n;
                 b += n;
         }
+}
+
+static bool is_same_path(const char *a, const char *b)
+{
+        bool is_same;
+
+        return has_path(a, b, &is_same) && is_same;
+}
+
+/* What the runtime makes itself, and the container needs as it is. */
+static int check_target(const char *target, struct err *err)
+{
+        static const char *const made[] = {"/", "/dev", "/proc", "/sys"};
+        bool is_same;
+
+        for (size_t i = 0; i < ARRAY_SIZE(made); i++)
+                if (is_same_path(made[i], target))
+                        return err_set(err, EINVAL, "mount: target must not be %s", made[i]);
+        return has_path("/proc", target, &is_same)
+                       ? err_set(err, EINVAL, "mount %s: target must not be below /proc", target)
+                       : 0;
 }
 
 static int check_mount(const Swarm__ContainerSpec *c, size_t i, struct err *err)
@@ -198,8 +238,8 @@ static int check_mount(const Swarm__ContainerSpec *c, size_t i, struct err *err)
         const Swarm__Mount *m = c->mounts[i];
         int r = check_path(m->target, "mount: target", err);
 
-        if (r == 0 && is_same_path(m->target, "/"))
-                return err_set(err, EINVAL, "mount: target must not be /");
+        if (r == 0)
+                r = check_target(m->target, err);
         for (size_t k = 0; r == 0 && k < i; k++)
                 if (is_same_path(c->mounts[k]->target, m->target))
                         return err_set(err, EINVAL, "mount %s: duplicate mount point", m->target);
@@ -274,9 +314,9 @@ static int check_capabilities(char *const *v, size_t n, const char *what, struct
 
 static int check_ulimits(const Swarm__ContainerSpec *c, struct err *err)
 {
-        static const char *const known[] = {
-                "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue", "nice",
-                "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack",    "as"};
+        static const char *const known[] = {"core",    "cpu",      "data",   "fsize",      "locks",
+                                            "memlock", "msgqueue", "nice",   "nofile",     "nproc",
+                                            "rss",     "rtprio",   "rttime", "sigpending", "stack"};
 
         for (size_t i = 0; i < c->n_ulimits; i++) {
                 const Swarm__Ulimit *u = c->ulimits[i];
@@ -298,9 +338,8 @@ static int check_ulimits(const Swarm__ContainerSpec *c, struct err *err)
 static int check_sysctl(const char *key, bool has_host_network, struct err *err)
 {
         static const char *const known[] = {
-                "kernel.msgmax", "kernel.msgmnb",          "kernel.msgmni",
-                "kernel.sem",    "kernel.shmall",          "kernel.shmmax",
-                "kernel.shmmni", "kernel.shm_rmid_forced", "kernel.domainname"};
+                "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+                "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
         _cleanup_free_ char *k = xstrdup(key);
 
         for (char *p = k; *p; p++)

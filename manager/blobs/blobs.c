@@ -374,6 +374,9 @@ static int check_config(const Swarm__Image *m, const struct image_config *c, str
         if (strv_len(c->diff_ids) != m->n_layers)
                 return err_set(err, EINVAL, "its config names %zu layers, not %zu",
                                strv_len(c->diff_ids), m->n_layers);
+        if (image_config_lacks_command(c) != (bool)m->lacks_command)
+                return err_set(err, EINVAL, "its config has %s command",
+                               m->lacks_command ? "a" : "no");
         for (size_t i = 0; i < m->n_layers; i++)
                 if (!str_is_equal(c->diff_ids[i], m->layers[i]->diff_id))
                         return err_set(err, EINVAL, "layer %zu is not the one of its config",

@@ -74,6 +74,7 @@ static Swarm__Image *make_message(const struct image_config *c, const char *id, 
         m.config_size = (int64_t)config_len;
         m.os = c->os ? c->os : (char *)"";
         m.arch = c->arch ? c->arch : (char *)"";
+        m.lacks_command = image_config_lacks_command(c);
         Swarm__Image *copy = wire_dup(&m);
         /* Room for a layer a diff id; archive_add_layer fills it. */
         copy->layers = xnew_array(Swarm__Layer *, strv_len(c->diff_ids));

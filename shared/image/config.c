@@ -220,3 +220,8 @@ int image_config_parse(const uint8_t *json, size_t n, struct image_config **ret,
         *ret = c;
         return 0;
 }
+
+bool image_config_lacks_command(const struct image_config *c)
+{
+        return !(c->entrypoint && *c->entrypoint) && !(c->cmd && *c->cmd);
+}

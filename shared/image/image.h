@@ -49,3 +49,4 @@ struct image_config {
 };
 int image_config_parse(const uint8_t *json, size_t n, struct image_config **ret, struct err *err);
 void image_config_free(struct image_config *c);
+bool image_config_lacks_command(const struct image_config *c);

@@ -24,7 +24,7 @@ struct sample {
         Swarm__Ulimit ulimit;
         Swarm__KeyValue pair;
         Swarm__GenericResource generic;
-        void *items[8];
+        char *long_text; /* heap */
 };
 
 static void sample_init(struct sample *s)
@@ -109,6 +109,7 @@ static void test_bad(void **state UNUSED)
                         print_message("# %s: got \"%s\"\n", bad[i].name, m->error);
                         wrong++;
                 }
+                free(s.long_text);
         }
         assert_true(ARRAY_SIZE(bad) >= 60);
         assert_int_equal(wrong, 0);
@@ -134,7 +135,7 @@ static void test_good(void **state UNUSED)
                 s.container.stop_signal = (char *)signals[i];
                 s.container.hostname = "{{.Service.Name}}-{{.Task.Slot}}.local";
                 s.mount[0].source = "data-{{ .Task.Slot }}";
-                s.mount[1].target = "/d/e..f";
+                s.mount[1].target = i ? "/dev/shm" : "/d/e..f";
                 SET(s.container, mounts, &s.mount[0], &s.mount[1]);
                 SET(s.container, args, "sh", "-c", "line 1\n\tline 2");
                 SET(s.container, env, "A=", "B={{.Node.Hostname}}", "C=ü");
@@ -190,13 +191,34 @@ static void test_filled(void **state UNUSED)
         core_close(&r);
 }
 
+/* An image that says nothing of what to run needs a command of the service's. */
+static void test_no_command(void **state UNUSED)
+{
+        struct sample s;
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        ((struct image *)map_next(store_images(r.store), &(size_t){0}))->msg->lacks_command = true;
+        sample_init(&s);
+        const Swarm__Response *m = create(&r, &s);
+        assert_int_equal(m->code, EINVAL);
+        assert_string_equal(m->error, "image busybox has no command: give one");
+        SET(s.container, args, "true");
+        assert_int_equal(create(&r, &s)->code, 0);
+        s.spec.name = "web2";
+        s.container.n_args = 0;
+        SET(s.container, entrypoint, "true");
+        assert_int_equal(create(&r, &s)->code, 0);
+        core_close(&r);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_bad),
-                cmocka_unit_test(test_good),
-                cmocka_unit_test(test_too_large),
-                cmocka_unit_test(test_filled),
+                cmocka_unit_test(test_bad),        cmocka_unit_test(test_good),
+                cmocka_unit_test(test_too_large),  cmocka_unit_test(test_filled),
+                cmocka_unit_test(test_no_command),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -426,6 +426,7 @@ static void make_sample(struct world *w, struct sample *s)
         s->image.n_layers = 1;
         s->image.os = (char *)"linux";
         s->image.arch = (char *)"amd64";
+        s->image.lacks_command = true;
         swarm__image_create__init(&s->create);
         s->create.name = (char *)"web:1";
         s->create.image = &s->image;
@@ -460,6 +461,9 @@ static void test_check_image(void **state)
         s.image.arch = (char *)"arm64";
         assert_check(w, &s, "is for linux/amd64, not linux/arm64");
         s.image.arch = (char *)"amd64";
+        s.image.lacks_command = false;
+        assert_check(w, &s, "its config has no command");
+        s.image.lacks_command = true;
         s.layer.diff_id = s.config_digest;
         assert_check(w, &s, "is not the one of its config");
         s.layer.diff_id = s.layer_digest;

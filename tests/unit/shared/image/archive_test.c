@@ -569,6 +569,7 @@ static void test_import_changes(void **state)
         write_file(w->file, &w->layer);
         assert_int_equal(image_archive_import("app", w->file, changes, &w->a, &w->err), 0);
         const struct archive_image *i = image_archive_get(w->a, 0);
+        assert_false(i->msg->lacks_command);
         assert_int_equal(image_config_parse(i->config, i->config_len, &c, &w->err), 0);
         assert_string_equal(c->cmd[0], "/bin/main");
         assert_string_equal(c->cmd[1], "a b");
@@ -587,6 +588,10 @@ static void test_import_changes(void **state)
         image_config_free(c);
         assert_true(import_with(w, "RUN x") < 0);
         assert_non_null(strstr(w->err.text, "must begin with CMD"));
+        assert_int_equal(import_with(w, "USER 7"), 0);
+        assert_true(image_archive_get(w->a, 0)->msg->lacks_command);
+        assert_int_equal(import_with(w, "ENTRYPOINT /bin/main"), 0);
+        assert_false(image_archive_get(w->a, 0)->msg->lacks_command);
         assert_true(import_with(w, "CMD") < 0);
         assert_non_null(strstr(w->err.text, "has no value"));
         assert_true(import_with(w, "ENV =x") < 0);
