@@ -13,6 +13,7 @@
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
 #include "shared/base/time.h"
+#include "swarmctl/cmd/complete.h"
 #include "swarmctl/cmd/ctl_internal.h"
 #include "version.h"
 
@@ -83,9 +84,8 @@ static bool has_noun(const struct command *const *tables, const char *noun)
         return false;
 }
 
-/* The command of a noun ("" for commands of one word) and a verb or alias. */
-static const struct command *find_command(const struct command *const *tables, const char *noun,
-                                          const char *verb)
+const struct command *command_find(const struct command *const *tables, const char *noun,
+                                   const char *verb)
 {
         for (; *tables; tables++) {
                 for (const struct command *c = *tables; c->verb; c++) {
@@ -181,7 +181,9 @@ static int dispatch(struct ctl *ctl, const struct command *const *tables, char *
                 help_print_all(tables);
                 return finish_output(ctl, CLIENT_EXIT_DONE);
         }
-        const struct command *c = find_command(tables, "", words[0]);
+        if (str_is_equal(words[0], "__complete"))
+                return finish_output(ctl, complete_run(ctl, tables, words + 1, n - 1));
+        const struct command *c = command_find(tables, "", words[0]);
         if (c)
                 return help ? (help_print_command(c), finish_output(ctl, CLIENT_EXIT_DONE))
                             : run_command(ctl, c, (int)n - 1, words + 1);
@@ -191,7 +193,7 @@ static int dispatch(struct ctl *ctl, const struct command *const *tables, char *
                 help_print_noun(tables, words[0]);
                 return finish_output(ctl, CLIENT_EXIT_DONE);
         }
-        c = find_command(tables, words[0], words[1]);
+        c = command_find(tables, words[0], words[1]);
         if (!c)
                 return ctl_usage(ctl, "unknown command: swarmctl %s %s", words[0], words[1]);
         if (help)

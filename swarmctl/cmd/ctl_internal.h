@@ -17,6 +17,9 @@ struct ctl {
 
 extern const struct flag global_flags[];
 
+/* Of a noun ("" for commands of one word) and a verb or alias; NULL: there is none. */
+const struct command *command_find(const struct command *const *tables, const char *noun,
+                                   const char *verb);
 /* "service create" */
 char *command_name(const struct command *c);
 void help_print_all(const struct command *const *tables);

@@ -115,3 +115,28 @@ manager_restart() {
         expect_fail 124 "service big: not converged within 1s: 0 of 1 tasks running; big.1: no suitable node" \
                 ctl --timeout 1s service create --quiet --name big --network none --stop-grace-period 500ms --reserve-cpu 1000 tool:1 sleep 1
 }
+
+# completed LINE: what the shell would offer, on one line.
+completed() {
+        PATH=$BUILD:$PATH SWARM_HOST=ipc://$CLUSTER/m1/manager.sock bash --norc -c '
+                source deploy/completions/swarmctl.bash
+                COMP_LINE=$1 COMP_POINT=${#1}
+                _swarmctl
+                echo "${COMPREPLY[*]}"' bash "$1"
+}
+
+@test "the shell completes commands, flags and names" {
+        ctl service create --detach --quiet --name web-a --network none --stop-grace-period 500ms tool:1 sleep 1000
+        ctl service create --detach --quiet --name web-b --network none --stop-grace-period 500ms tool:1 sleep 1000
+        [ "$(completed 'swarmctl no')" = node ]
+        [ "$(completed 'swarmctl node i')" = inspect ]
+        [ "$(completed 'swarmctl service update --rollback-o')" = --rollback-order ]
+        [ "$(completed 'swarmctl service update --rollback-order ')" = "start-first stop-first" ]
+        [ "$(completed 'swarmctl service update --rollback-order=st')" = "start-first stop-first" ]
+        [ "$(completed 'swarmctl service ps we' | tr ' ' '\n' | sort | xargs)" = "web-a web-b" ]
+        [ "$(completed 'swarmctl service scale web-a=2 web-b')" = "web-b=" ]
+        [ "$(completed 'swarmctl node inspect n')" = n1 ]
+        [ "$(completed 'swarmctl image inspect to')" = tool:1 ]
+        [ "$(completed 'swarmctl image inspect tool:')" = 1 ]
+        [ "$(SWARM_HOST=x completed 'swarmctl --host ipc:///none service ps ')" = "" ]
+}
