@@ -38,7 +38,7 @@ GEN_C      := $(PROTO:proto/%.proto=$(BUILD)/gen/proto/%.pb-c.c)
 GEN_H      := $(GEN_C:.c=.h)
 SHARED_C   := $(call find_c,shared)
 MANAGER_C  := $(filter-out manager/main.c,$(call find_c,manager))
-AGENT_C    := $(filter-out agent/main.c agent/shim/%,$(call find_c,agent))
+AGENT_C    := $(filter-out agent/main.c agent/unpack/main.c agent/shim/%,$(call find_c,agent))
 CTL_C      := $(filter-out swarmctl/main.c,$(call find_c,swarmctl))
 SHIM_C     := $(call find_c,agent/shim)
 TESTLIB_C  := $(call find_c,tests/lib)
@@ -56,7 +56,8 @@ LIB_CTL     := $(BUILD)/libswarmctl.a
 LIB_TEST    := $(BUILD)/libtest.a
 LIBS_ALL    := $(LIB_TEST) $(LIB_MANAGER) $(LIB_AGENT) $(LIB_CTL) $(LIB_SHARED)
 
-BINARIES := $(BUILD)/swarm-manager $(BUILD)/swarm-agent $(BUILD)/swarm-shim $(BUILD)/swarmctl
+BINARIES := $(BUILD)/swarm-manager $(BUILD)/swarm-agent $(BUILD)/swarm-shim $(BUILD)/swarm-unpack \
+            $(BUILD)/swarmctl
 UNITS    := $(UNIT_C:tests/%.c=$(BUILD)/tests/%)
 
 .PHONY: FORCE all deps install asan unit golden sim check bench tidy format demo clean tests fuzz fuzz-programs
@@ -99,8 +100,9 @@ $(BUILD)/%.a:
 
 $(BUILD)/swarm-manager: $(BUILD)/obj/manager/main.o $(LIB_MANAGER) $(LIB_SHARED)
 $(BUILD)/swarm-agent: $(BUILD)/obj/agent/main.o $(LIB_AGENT) $(LIB_SHARED)
+$(BUILD)/swarm-unpack: $(BUILD)/obj/agent/unpack/main.o $(LIB_AGENT) $(LIB_SHARED)
 $(BUILD)/swarmctl: $(BUILD)/obj/swarmctl/main.o $(LIB_CTL) $(LIB_SHARED)
-$(BUILD)/swarm-manager $(BUILD)/swarm-agent $(BUILD)/swarmctl:
+$(BUILD)/swarm-manager $(BUILD)/swarm-agent $(BUILD)/swarm-unpack $(BUILD)/swarmctl:
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -125,7 +127,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/libexec/swarm
 	install -m 755 $(BUILD)/swarmctl $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BUILD)/swarm-manager $(BUILD)/swarm-agent $(DESTDIR)$(PREFIX)/sbin/
-	install -m 755 $(BUILD)/swarm-shim $(DESTDIR)$(PREFIX)/libexec/swarm/
+	install -m 755 $(BUILD)/swarm-shim $(BUILD)/swarm-unpack $(DESTDIR)$(PREFIX)/libexec/swarm/
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/

@@ -9,7 +9,6 @@
 
 #include "agent/container/container.h"
 #include "agent/health/health.h"
-#include "agent/image/unpack.h"
 #include "shared/base/io.h"
 #include "shared/base/list.h"
 #include "shared/base/log.h"
@@ -471,8 +470,6 @@ int containers_recover(struct containers *c, const struct containers_recovery *p
  */
 static int open_parts(struct containers *c, struct err *err)
 {
-        static char *const unpack[] = {(char *)(uintptr_t) "/proc/self/exe",
-                                       (char *)(uintptr_t)UNPACK_FLAG, NULL};
         _cleanup_free_ char *root = xasprintf("%s/agent/runtime", c->config.data_dir);
         _cleanup_free_ char *images = xasprintf("%s/agent/images", c->config.data_dir);
         struct runtime_config runtime = {.root = root,
@@ -480,7 +477,7 @@ static int open_parts(struct containers *c, struct err *err)
                                          .cgroup_name = c->config.cgroup_name,
                                          .events = {c, on_exit_event}};
         struct image_store_config store = {.dir = images,
-                                           .unpack_argv = unpack,
+                                           .unpack_path = c->config.unpack_path,
                                            .arg = c->config.arg,
                                            .fetch = c->config.fetch};
         struct health_events health = {c, on_health};

@@ -14,7 +14,7 @@ struct containers;
 
 struct containers_config {
         const char *data_dir; /* DIR: agent/runtime, agent/images, agent/volumes are below */
-        const char *hostname, *shim_path, *cgroup_name;
+        const char *hostname, *shim_path, *unpack_path, *cgroup_name;
         void *arg;
         void (*on_event)(void *arg, const struct container_event *e);
         void (*fetch)(void *arg, const Swarm__BlobGet *m);

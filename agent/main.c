@@ -1,11 +1,8 @@
-/* swarm-agent: reads the flags and runs the agent, or unpacks one layer as its child. See wiring.c.
- */
+/* swarm-agent: reads the flags and runs the agent. See wiring.c. */
 #include <malloc.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 
-#include "agent/image/unpack.h"
 #include "agent/wiring.h"
 
 static void raise_descriptor_limit(void)
@@ -24,8 +21,6 @@ int main(int argc, char **argv)
         struct err err = {0};
         int code;
 
-        if (argc > 1 && !strcmp(argv[1], UNPACK_FLAG))
-                unpack_main(argc - 1, argv + 1);
         int r = agent_options_parse(argc, argv, &options, stdout, &err);
         if (r < 0) {
                 fprintf(stderr, "swarm-agent: %s\n", err.text);

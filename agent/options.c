@@ -71,6 +71,7 @@ static const struct config_program PROGRAM = {
 void agent_options_done(struct agent_options *o)
 {
         config_done(&PROGRAM, o);
+        free(o->unpack);
 }
 
 static int check_join(const struct agent_options *o, struct err *err)
@@ -110,8 +111,8 @@ static char *default_hostname(void)
         return xstrdup(name);
 }
 
-/* The program that lies beside our own, or where `make install` puts it. */
-static char *default_shim(void)
+/* A program that lies beside our own, or where `make install` puts it. */
+static char *find_program(const char *name)
 {
         char path[4096];
         ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
@@ -119,14 +120,14 @@ static char *default_shim(void)
         if (n > 0) {
                 path[n] = 0;
                 *strrchr(path, '/') = 0;
-                char *beside = xasprintf("%s/swarm-shim", path);
+                char *beside = xasprintf("%s/%s", path, name);
                 if (access(beside, X_OK) == 0)
                         return beside;
                 free(beside);
                 *strrchr(path, '/') = 0;
-                return xasprintf("%s/libexec/swarm/swarm-shim", path);
+                return xasprintf("%s/libexec/swarm/%s", path, name);
         }
-        return xstrdup("/usr/local/libexec/swarm/swarm-shim");
+        return xasprintf("/usr/local/libexec/swarm/%s", name);
 }
 
 static int check(struct agent_options *o, struct err *err)
@@ -287,9 +288,12 @@ int agent_options_complete(struct agent_options *o, struct err *err)
         if (!o->hostname)
                 o->hostname = default_hostname();
         if (!o->shim)
-                o->shim = default_shim();
+                o->shim = find_program("swarm-shim");
         if (access(o->shim, X_OK) < 0)
                 return err_set(err, errno, "--shim: %s: %s", o->shim, err_name(errno));
+        o->unpack = find_program("swarm-unpack");
+        if (access(o->unpack, X_OK) < 0)
+                return err_set(err, errno, "%s: %s", o->unpack, err_name(errno));
         return 0;
 }
 

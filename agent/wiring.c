@@ -424,6 +424,7 @@ static int open_containers(struct daemon *d, struct err *err)
         struct containers_config c = {.data_dir = d->options->data_dir,
                                       .hostname = d->options->hostname,
                                       .shim_path = d->options->shim,
+                                      .unpack_path = d->options->unpack,
                                       .cgroup_name = cgroup,
                                       .arg = d,
                                       .on_event = on_container,

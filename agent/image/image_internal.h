@@ -61,7 +61,7 @@ struct layer_set_config {
         struct fetcher *fetcher;
         const char *dir; /* the store's */
         int dir_fd;      /* borrowed: the store's folder, with layers/ and tmp/ */
-        char *const *unpack_argv;
+        const char *unpack_path;
         void (*on_no_space)(void *arg);
         void *arg;
 };

@@ -587,7 +587,7 @@ int image_store_open(struct loop *l, const struct image_store_config *c, struct 
                                                              .fetcher = s->fetcher,
                                                              .dir = s->dir,
                                                              .dir_fd = s->dir_fd,
-                                                             .unpack_argv = c->unpack_argv,
+                                                             .unpack_path = c->unpack_path,
                                                              .on_no_space = on_no_space,
                                                              .arg = s});
         load_images(s);

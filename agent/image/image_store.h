@@ -27,9 +27,7 @@ struct image_ref; /* an image that is complete here, and may not be deleted mean
 
 struct image_store_config {
         const char *dir;
-        /* The program that unpacks one layer, NULL-terminated: {"/proc/self/exe",
-         * "--unpack-layer", NULL}. */
-        char *const *unpack_argv;
+        const char *unpack_path; /* the program that unpacks one layer; valid while the store is */
         void *arg;
         /* Asks the manager for bytes of a blob; only queues; may be lost (it is asked again). */
         void (*fetch)(void *arg, const Swarm__BlobGet *m);

@@ -1,6 +1,6 @@
 /*
  * Layers, each fetched and unpacked once however many images and containers want it: absent ->
- * fetch -> unpack (a child, agent/image/unpack.h) -> ready. Its folder gets its name only when it
+ * fetch -> unpack (a child, agent/unpack/unpack.h) -> ready. Its folder gets its name only when it
  * is whole. What can fail: the fetch, the layer, the disk; then nothing of it is left.
  */
 #include <dirent.h>
@@ -14,14 +14,12 @@
 #include <unistd.h>
 
 #include "agent/image/image_internal.h"
-#include "agent/image/unpack.h"
+#include "agent/unpack/unpack.h"
 #include "shared/base/io.h"
 #include "shared/base/log.h"
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
 #include "shared/image/layer.h"
-
-#define UNPACK_ARGS_MAX 8
 
 struct layer_set {
         struct layer_set_config config;
@@ -282,18 +280,11 @@ static void on_unpacked(void *arg, pid_t pid UNUSED, int wait_status)
 static pid_t spawn_unpacker(struct layer *l, int folder_fd, int error_fd)
 {
         struct layer_set *s = l->set;
-        char max_bytes[24], *argv[UNPACK_ARGS_MAX];
+        char max_bytes[24];
+        char *argv[] = {(char *)(uintptr_t)s->config.unpack_path, l->diff_id, max_bytes, NULL};
         int fds[] = {l->blob_fd, folder_fd, error_fd};
-        size_t n = strv_len(s->config.unpack_argv);
 
-        if (n + 3 > ARRAY_SIZE(argv))
-                return -E2BIG;
-        for (size_t i = 0; i < n; i++)
-                argv[i] = s->config.unpack_argv[i];
         snprintf(max_bytes, sizeof(max_bytes), "%lld", (long long)LAYER_BYTES_MAX);
-        argv[n] = l->diff_id;
-        argv[n + 1] = max_bytes;
-        argv[n + 2] = NULL;
         return loop_spawn(s->config.loop, &(struct loop_spawn){.argv = argv,
                                                                .fds = fds,
                                                                .n_fds = ARRAY_SIZE(fds),

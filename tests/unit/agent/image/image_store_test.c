@@ -1,6 +1,6 @@
 /*
  * image_store: a node gets images from a manager that this test plays, message by message, with
- * what can go wrong on the way. The unpacker is the real one: this program, called by itself.
+ * what can go wrong on the way. The unpacker is the real one.
  */
 #include "tests/lib/unit.h"
 
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "agent/image/image_store.h"
-#include "agent/image/unpack.h"
+#include "agent/unpack/unpack.h"
 #include "shared/base/io.h"
 #include "shared/base/list.h"
 #include "shared/base/log.h"
@@ -58,7 +58,7 @@ struct world {
         struct err err;
 };
 
-static char *unpack_argv[] = {"/proc/self/exe", UNPACK_FLAG, NULL};
+static char *unpack_path;
 
 /* --- the manager ---------------------------------------------------------------------------- */
 static const char *add_blob(struct world *w, const void *p, size_t n)
@@ -138,7 +138,7 @@ static void on_guard(void *arg UNUSED)
 static void open_store(struct world *w)
 {
         struct image_store_config c = {
-                .dir = w->path, .unpack_argv = unpack_argv, .arg = w, .fetch = on_fetch};
+                .dir = w->path, .unpack_path = unpack_path, .arg = w, .fetch = on_fetch};
 
         if (image_store_open(w->loop, &c, &w->store, &w->err) < 0)
                 fail_msg("%s", w->err.text);
@@ -629,7 +629,7 @@ static void test_unpacker_is_locked_in(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
-int main(int argc, char **argv)
+int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(test_get_an_image),
@@ -648,8 +648,7 @@ int main(int argc, char **argv)
                 TEST(test_unpacker_is_locked_in),
         };
 
-        if (argc > 1 && str_is_equal(argv[1], UNPACK_FLAG))
-                unpack_main(argc - 1, argv + 1);
+        unpack_path = xasprintf("%s/swarm-unpack", getenv("BUILD") ? getenv("BUILD") : "build");
         log_set_level(LOG_LEVEL_ERROR);
         if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
                 perror("mount namespace"); /* test_full_disk's mount must not be seen outside */

@@ -3,7 +3,7 @@
  * reads, so that this process first gives up what it does not need: it sees nothing but the target
  * folder, can start nothing, and has the capabilities to set owners and overlay's marks, no others.
  */
-#include "agent/image/unpack.h"
+#include "agent/unpack/unpack.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -201,7 +201,7 @@ static int unpack(int argc, char **argv, struct err *err)
 
         if (argc != 3 || !digest_is_valid(argv[1]) || parse_u64(argv[2], &max_bytes) < 0 ||
             max_bytes > LAYER_BYTES_MAX)
-                return err_set(err, EINVAL, "usage: " UNPACK_FLAG " DIFF-ID MAX-BYTES");
+                return err_set(err, EINVAL, "usage: swarm-unpack DIFF-ID MAX-BYTES");
         if (close_range(STDERR_FILENO + 1, ~0U, 0) < 0)
                 return err_set(err, errno, "close: %s", err_name(errno));
         root = unpack_lock_in(STDOUT_FILENO, (int64_t)max_bytes, err);

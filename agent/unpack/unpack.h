@@ -1,14 +1,17 @@
-/* The program that unpacks one layer: a hidden mode of the agent, `swarm-agent --unpack-layer`. */
+/*
+ * unpack: the program that unpacks one layer, `swarm-unpack`. Place in the flow: the image store of
+ * the agent starts it, once a layer. It is a program of its own so that the agent need not carry
+ * the libraries that read archives, and so that a layer that breaks them finds an empty process.
+ */
 #pragma once
 
 #include <stdint.h>
 
 #include "shared/base/err.h"
 
-#define UNPACK_FLAG          "--unpack-layer"
 #define UNPACK_EXIT_NO_SPACE 2 /* as 1, and it was for want of room */
 
-/* argv: UNPACK_FLAG, the diff id that must come out, the most bytes to write. Descriptors: 0 the
+/* argv: the program, the diff id that must come out, the most bytes to write. Descriptors: 0 the
  * layer's blob (plain, gzip or zstd), 1 the empty target folder, 2 takes one line that says what
  * was wrong. Locks itself in before it reads a byte. Returns the exit status: 0 done, else see 2.
  */
