@@ -1,6 +1,7 @@
 /* The driver of a node's containers: see containers.h. */
 #include "agent/containers.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -192,6 +193,27 @@ void containers_prepare(struct containers *c, const struct agent_task *t)
 /* --- start ---------------------------------------------------------------------------------------
  */
 
+/* Folders of volumes that go with a container: of this task, or (NULL) of all that are no more. */
+static char **find_own_volumes(struct containers *c, const struct id *task)
+{
+        DIR *dir = opendir(c->volumes_dir);
+        char **v = NULL;
+        struct dirent *e;
+        struct id id;
+
+        while (dir && (e = readdir(dir))) {
+                if (own_volume_parse(e->d_name, &id) < 0 ||
+                    (task ? !id_is_equal(id, *task) : run_find(c, id) != NULL))
+                        continue;
+                _cleanup_free_ char *path = xasprintf("%s/%s", c->volumes_dir, e->d_name);
+
+                strv_push(&v, path);
+        }
+        if (dir)
+                closedir(dir);
+        return v;
+}
+
 static int make_volumes(const struct container_plan *p, struct err *err)
 {
         for (size_t i = 0; p->volumes && p->volumes[i]; i++) {
@@ -238,6 +260,8 @@ static void start_run(struct run *r)
 
         if (e == 0)
                 e = make_volumes(plan, &err);
+        if (plan)
+                keep_plan(r, plan);
         if (e < 0) {
                 tell_late(c, r->id, CONTAINER_FAILED, err.text);
                 container_plan_free(plan);
@@ -246,7 +270,6 @@ static void start_run(struct run *r)
         c->starting++;
         r->is_starting = true;
         runtime_start(c->runtime, &plan->config, on_started, c);
-        keep_plan(r, plan);
         container_plan_free(plan);
 }
 
@@ -364,8 +387,12 @@ static void remove_volumes(void *arg) /* on another thread */
 {
         const struct removal *m = arg;
 
-        for (char **v = m->volumes; v && *v; v++)
-                io_remove_tree(AT_FDCWD, *v);
+        for (char **v = m->volumes; v && *v; v++) {
+                int r = io_remove_tree(AT_FDCWD, *v);
+
+                if (r < 0)
+                        log_warn("volume is not removed: path=%s error=%s", *v, err_name(r));
+        }
 }
 
 static void all_removed(void *arg)
@@ -403,6 +430,16 @@ void containers_remove(struct containers *c, struct id task)
                 run_free(r);
         }
         runtime_remove(c->runtime, task, on_removed, m);
+}
+
+/* What an earlier agent had no more time for, or no record of. The tasks are known to be over. */
+static void sweep_volumes(struct containers *c)
+{
+        struct removal *m = xnew(struct removal); /* without an owner: nobody is told */
+
+        list_push_back(&c->removals, &m->link);
+        m->volumes = find_own_volumes(c, NULL);
+        loop_work(c->loop, remove_volumes, all_removed, m);
 }
 
 /* --- taking over ---------------------------------------------------------------------------------
@@ -447,6 +484,8 @@ static void on_found(void *arg, struct id id, bool is_running, pid_t pid UNUSED,
         if (!y->port->get(y->port->arg, id, &t))
                 t = (struct agent_task){.id = id, .name = "?"};
         struct run *r = adopt(y->owner, id, &t);
+        strv_free(r->anonymous_volumes); /* what there is counts, with a plan or without */
+        r->anonymous_volumes = find_own_volumes(y->owner, &id);
         r->is_running = is_running;
         r->has_ended = !is_running;
         if (is_running)
@@ -462,8 +501,11 @@ static void on_found(void *arg, struct id id, bool is_running, pid_t pid UNUSED,
 int containers_recover(struct containers *c, const struct containers_recovery *port)
 {
         struct recovery y = {c, port};
+        int r = runtime_recover(c->runtime, on_found, &y);
 
-        return runtime_recover(c->runtime, on_found, &y);
+        if (r == 0)
+                sweep_volumes(c);
+        return r;
 }
 
 /* --- the module ----------------------------------------------------------------------------------

@@ -35,5 +35,8 @@ int container_plan_make(const struct container_input *in, struct container_plan 
                         struct err *err);
 void container_plan_free(struct container_plan *p); /* NULL is fine */
 
+/* Of which task's container a folder below volumes_dir is the own: -EINVAL for a named volume's. */
+int own_volume_parse(const char *name, struct id *ret);
+
 /* "SIGTERM", "term", "15", "RTMIN+3": -EINVAL. */
 int signal_parse(const char *s, int *ret);

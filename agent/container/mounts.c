@@ -1,6 +1,8 @@
 /* Mounts and volumes of a container: see container.h. A volume is a folder below volumes_dir; one
- * without a name is called after the task and goes with its container. */
+ * without a name is called after the task, with a dot in front as no name has it, and goes with its
+ * container. */
 #include <errno.h>
+#include <string.h>
 
 #include "agent/container/container_internal.h"
 #include "shared/base/mem.h"
@@ -9,7 +11,7 @@ static int set_volume(const struct container_input *in, struct container_plan *p
                       struct container_mount *m, const char *name, bool is_anonymous,
                       struct err *err)
 {
-        if (!name_is_valid(name))
+        if (!is_anonymous && !name_is_valid(name))
                 return err_set(err, EINVAL, "volume \"%s\": not a valid name", name);
         _cleanup_free_ char *dir = xasprintf("%s/%s", in->volumes_dir, name);
         m->type = MOUNT_VOLUME;
@@ -24,9 +26,22 @@ static int set_volume(const struct container_input *in, struct container_plan *p
 static int set_anonymous(const struct container_input *in, struct container_plan *p,
                          struct container_mount *m, size_t index, struct err *err)
 {
-        _cleanup_free_ char *name = xasprintf("%s.%zu", ID_S(in->task->id), index);
+        _cleanup_free_ char *name = xasprintf(".%s.%zu", ID_S(in->task->id), index);
 
         return set_volume(in, p, m, name, true, err);
+}
+
+int own_volume_parse(const char *name, struct id *ret)
+{
+        char text[ID_TEXT_MAX];
+        const char *dot = name[0] == '.' ? strchr(name + 1, '.') : NULL;
+
+        if (!dot || dot - name - 1 != ID_TEXT_LEN || !dot[1] ||
+            dot[1 + strspn(dot + 1, "0123456789")])
+                return -EINVAL;
+        memcpy(text, name + 1, ID_TEXT_LEN);
+        text[ID_TEXT_LEN] = 0;
+        return id_parse(text, ret);
 }
 
 static int add_mount(const struct container_input *in, const struct template_values *v,

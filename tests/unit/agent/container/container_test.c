@@ -303,6 +303,12 @@ static void volumes_are_folders_by_name(void **state)
         assert_string_equal(c->mounts[3].target, "/cache");
         assert_int_equal(strv_len(w.plan->volumes), 3);
         assert_int_equal(strv_len(w.plan->anonymous_volumes), 2);
+        assert_false(c->mounts[0].is_own);
+        assert_true(c->mounts[1].is_own && c->mounts[3].is_own);
+        struct id id;
+        assert_int_equal(own_volume_parse(strrchr(c->mounts[3].source, '/') + 1, &id), 0);
+        assert_true(id_is_equal(id, c->id));
+        assert_int_equal(own_volume_parse("db-3", &id), -EINVAL);
         named.source = (char *)"../etc";
         refuse(&w, "mount /data: volume \"../etc\": not a valid name");
         named.source = (char *)"ok";
