@@ -264,27 +264,60 @@ static void test_supervisor_is_killed(void **state)
         rig_remove(&rig, c.id);
 }
 
+/* Not there, or dead and only not yet reaped. */
+static bool is_dead(pid_t pid)
+{
+        char path[64], state = 'X';
+        _cleanup_buf_ struct buf b = {0};
+
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+        if (io_read_file(AT_FDCWD, path, 4096, &b) == 0)
+                sscanf(strrchr(buf_str(&b), ')'), ") %c", &state);
+        return state == 'X' || state == 'Z';
+}
+
+static void wait_for_death(pid_t pid)
+{
+        struct timespec pause = {.tv_nsec = 2000000};
+
+        for (int64_t before = time_mono_us(); !is_dead(pid); nanosleep(&pause, NULL))
+                assert_true(time_mono_us() - before < 10000000);
+}
+
+/* With the agent away nobody notices: the container runs on, unseen, its output refused. The next
+ * agent ends it, with all that it has started, and tells that its status is not known. */
 static void test_supervisor_dies_without_agent(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(argv, "sleep 1000");
+        struct container_config c = config_of(
+                argv, "trap '' TERM PIPE; (trap '' TERM HUP PIPE; while true; do echo x; "
+                      "sleep 0.01; done) & while true; do echo y; sleep 0.01; done");
         struct found f = {0};
+        struct timespec pause = {.tv_nsec = 100000000};
 
         (void)state;
         start_and_die(&c);
         rig_open_runtime(&rig);
         assert_int_equal(runtime_recover(rig.runtime, on_found, &f), 0);
         struct container *k = map_get_id(&rig.runtime->containers, c.id);
+        pid_t pid = k->pid, supervisor = parent_of(pid);
 
-        assert_int_equal(kill(parent_of(k->pid), SIGKILL), 0);
         rig_close_runtime(&rig);
+        assert_int_equal(kill(supervisor, SIGKILL), 0);
+        wait_for_death(supervisor);
+        nanosleep(&pause, NULL);
+        assert_false(is_dead(pid));
         memset(&f, 0, sizeof(f));
         rig_open_runtime(&rig);
         assert_int_equal(runtime_recover(rig.runtime, on_found, &f), 0);
+        assert_int_equal(f.n_running, 0);
         assert_int_equal(f.n_ended, 1);
         assert_int_equal(f.exit.status, -1);
         assert_string_equal(f.exit.reason, "supervisor was lost");
-        rig_remove(&rig, c.id);
+        wait_for_death(pid);
+        rig_remove(&rig, c.id); /* its cgroup, so all its processes are gone */
+        _cleanup_free_ char *folder = xasprintf("%s/c/%s", rig.run, ID_S(c.id));
+        assert_int_not_equal(access(folder, F_OK), 0);
 }
 
 /* Something holds the cgroup for long: the waits between the attempts stay bounded. */
