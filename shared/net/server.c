@@ -127,8 +127,25 @@ static struct connection *add_connection(struct port *port, uint64_t route, cons
         return c;
 }
 
-/* Whose descriptor this is from now on; the one who had it before is gone. False: the server was
- * closed by a callback. */
+static bool is_unix_socket(int fd)
+{
+        int domain = 0;
+        socklen_t len = sizeof(domain);
+
+        return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
+/* Who of two had the descriptor first? A port counts its routing ids up, and around. */
+static bool is_older(const struct connection *a, const struct connection *b, int fd)
+{
+        if (a->sender.is_local != b->sender.is_local)
+                return a->sender.is_local != is_unix_socket(fd);
+        return (int32_t)((uint32_t)a->route - (uint32_t)b->route) < 0;
+}
+
+/* Whose descriptor this is from now on; the one who had it before is gone. False: the message is to
+ * be dropped: these are last words of one who is gone (was said to be, if it was known), read after
+ * the first of the next to have the descriptor; or the server was closed by a callback. */
 static bool set_fd(struct net_socket *socket, struct connection *c, int fd)
 {
         struct port *port = socket->owner;
@@ -138,8 +155,12 @@ static bool set_fd(struct net_socket *socket, struct connection *c, int fd)
                 return true;
         if (map_get_u64(&s->by_fd, c->fd) == c)
                 map_remove(&s->by_fd, c);
+        struct connection *before = map_get_u64(&s->by_fd, (uint64_t)fd);
+        if (before && is_older(c, before, fd)) {
+                forget(s, c);
+                return false;
+        }
         c->fd = (uint64_t)fd;
-        struct connection *before = map_get_u64(&s->by_fd, c->fd);
         if (before)
                 map_remove(&s->by_fd, before);
         map_put(&s->by_fd, c);
