@@ -171,6 +171,12 @@ void agent_on_connected(struct agent *a, struct now now)
         flush(a, now);
 }
 
+void agent_on_lost(struct agent *a, struct now now)
+{
+        session_renew(&a->session, now.mono_ms);
+        flush(a, now);
+}
+
 void agent_on_container(struct agent *a, struct now now, const struct container_event *e)
 {
         worker_on_container(&a->worker, now, e);

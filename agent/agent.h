@@ -112,6 +112,8 @@ void agent_start(struct agent *a, struct now now);
 void agent_on_message(struct agent *a, struct now now, const uint8_t *p, size_t n);
 void agent_on_connected(struct agent *a, struct now now); /* a new connection: register */
 void agent_on_container(struct agent *a, struct now now, const struct container_event *e);
+/* A message could not be sent: asks for a new session, in which all that matters is told again. */
+void agent_on_lost(struct agent *a, struct now now);
 /* Does what is due. Call when agent_deadline has come. */
 void agent_tick(struct agent *a, struct now now);
 /* The node was removed from the cluster: all containers are ended and removed, the journal is

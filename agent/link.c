@@ -241,12 +241,13 @@ void link_close(struct link *k)
         free(k);
 }
 
-void link_send(struct link *k, const uint8_t *p, size_t n)
+int link_send(struct link *k, const uint8_t *p, size_t n)
 {
         int r = k->client ? net_client_send(k->client, p, n) : -EAGAIN;
 
         if (r < 0)
                 log_debug("message not sent bytes=%zu error=%s", n, err_name(r));
+        return r;
 }
 
 void link_reconnect(struct link *k)

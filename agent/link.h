@@ -29,8 +29,8 @@ struct link_config {
 
 int link_open(struct loop *l, const struct link_config *c, struct link **ret, struct err *err);
 void link_close(struct link *k); /* NULL is fine */
-/* Over the present connection; may be lost. */
-void link_send(struct link *k, const uint8_t *p, size_t n);
+/* Over the present connection; may be lost, which -EAGAIN is sure of. */
+int link_send(struct link *k, const uint8_t *p, size_t n);
 /* Leaves the present manager for the next one, soon. */
 void link_reconnect(struct link *k);
 /* The cluster does not know this node any more. Forgets that it joined, here and on disk. */

@@ -56,6 +56,7 @@ struct daemon {
         int lock_fd;
         int exit_code;
         bool has_session, is_lost, is_leaving, must_abandon;
+        bool has_lost; /* a message in this round */
 };
 
 /* --- the round -----------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ static void send_outgoing(struct daemon *d)
         while ((l = list_pop_front(&d->outgoing))) {
                 struct outgoing *o = LIST_ITEM(l, struct outgoing, link);
 
-                link_send(d->link, o->bytes, o->n);
+                d->has_lost |= link_send(d->link, o->bytes, o->n) < 0;
                 free(o);
         }
         d->n_outgoing = 0;
@@ -132,6 +133,11 @@ static bool on_round_end(void *arg)
         d->must_abandon = false;
         int r = write_journal(d, now);
         send_outgoing(d);
+        if (d->has_lost) { /* the streams of logs count on each message */
+                agent_on_lost(d->core, now);
+                send_outgoing(d);
+                d->has_lost = false;
+        }
         start_containers(d, now, r);
         if (d->is_leaving && agent_is_idle(d->core)) {
                 link_leave(d->link);
@@ -158,8 +164,10 @@ static void port_send(void *arg, const uint8_t *p, size_t n)
         struct daemon *d = arg;
         struct outgoing *o;
 
-        if (d->n_outgoing == SENDS_MAX)
-                return; /* may be lost: what matters is sent again */
+        if (d->n_outgoing == SENDS_MAX) {
+                d->has_lost = true;
+                return;
+        }
         o = xmalloc(sizeof(*o) + n);
         o->n = n;
         memcpy(o->bytes, p, n);

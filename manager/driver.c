@@ -21,6 +21,7 @@
 struct route {
         struct id node;
         uint64_t connection;
+        bool is_lost;       /* a message was, and that was said; until it registers */
         size_t session_len; /* of its last BlobGet: its answers bear it */
         uint8_t session[SESSION_MAX];
 };
@@ -158,6 +159,16 @@ static struct route *note_route(struct driver *d, const struct net_sender *from)
         return r;
 }
 
+/* A message to or from an agent. What it said is not known any more, so all is said anew. */
+static void on_lost(struct driver *d, struct route *route, int error)
+{
+        if (!route || route->is_lost)
+                return;
+        log_debug("message lost node=%s: %s", ID_S(route->node), err_name(error));
+        route->is_lost = true;
+        turn_input_agent_lost(d->turn, route->node);
+}
+
 static void on_blob_get(struct driver *d, struct route *route, const uint8_t *p, size_t n)
 {
         wire_arena_reset(&d->arena);
@@ -193,9 +204,11 @@ static void on_agent(struct driver *d, const struct net_sender *from, const uint
                 on_blob_get(d, route, p, n);
                 return;
         }
+        if (route && kind == SWARM__AGENT_MESSAGE__KIND_REGISTER)
+                route->is_lost = false;
         int r = turn_input_agent(d->turn, peer, from->key, p, n);
         if (r < 0)
-                log_debug("message dropped node=%s: %s", ID_S(from->node), err_name(r));
+                on_lost(d, route, r);
 }
 
 /* A Request begins with a number, an AgentMessage never does. */
@@ -288,7 +301,7 @@ static void forget_key(struct driver *d, const struct effect *e)
 static void perform(struct driver *d, const struct effect *e)
 {
         uint64_t connection = e->peer.connection;
-        struct route *route;
+        struct route *route = NULL;
 
         switch (e->kind) {
         case EFFECT_AGENT:
@@ -303,9 +316,10 @@ static void perform(struct driver *d, const struct effect *e)
         case EFFECT_FORGET_KEY: forget_key(d, e); return;
         case EFFECT_BLOB_RELEASE: blobs_release(d->blobs, e->text); return;
         }
-        /* What is lost is asked for again by the protocols. */
         int r = net_send(d->server, connection, e->bytes.data, e->bytes.len);
-        if (r < 0)
+        if (r < 0 && route)
+                on_lost(d, route, r);
+        else if (r < 0)
                 log_debug("message lost connection=%llu: %s", (unsigned long long)connection,
                           err_name(r));
 }
@@ -416,7 +430,7 @@ static bool before_sleep(void *arg)
                 run_turn(d, now);
         if (d->pending_index || d->exit_code)
                 return false;
-        if (d->run_at <= now.mono_ms)
+        if (d->run_at <= now.mono_ms || turn_has_inputs(d->turn))
                 return true;
         set_timer(d, now.mono_ms);
         return false;

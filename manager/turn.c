@@ -25,7 +25,7 @@
 #include "shared/base/mem.h"
 #include "shared/wire/wire.h"
 
-enum input_kind { INPUT_CLIENT, INPUT_AGENT, INPUT_CLIENT_GONE };
+enum input_kind { INPUT_CLIENT, INPUT_AGENT, INPUT_CLIENT_GONE, INPUT_AGENT_LOST };
 
 struct input {
         struct list link;
@@ -143,6 +143,11 @@ void turn_input_client_gone(struct turn *t, uint64_t connection)
         queue(t, INPUT_CLIENT_GONE, (struct peer){.connection = connection}, NULL, 0);
 }
 
+void turn_input_agent_lost(struct turn *t, struct id node)
+{
+        queue(t, INPUT_AGENT_LOST, (struct peer){.node = node}, NULL, 0);
+}
+
 bool turn_has_inputs(const struct turn *t)
 {
         return !list_is_empty(&t->inputs);
@@ -165,6 +170,7 @@ static void hear(struct turn *t, struct now now, const struct input *in, struct 
                                               effects);
                 break;
         case INPUT_CLIENT_GONE: api_on_client_gone(t->api, in->from.connection); break;
+        case INPUT_AGENT_LOST: dispatcher_on_lost(t->dispatcher, in->from.node); break;
         }
         wire_arena_reset(&t->arena);
 }

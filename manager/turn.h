@@ -76,6 +76,8 @@ int turn_input_agent(struct turn *t, struct peer from, const uint8_t key[32], co
                      size_t n);
 /* The transport saw the client go. */
 void turn_input_client_gone(struct turn *t, uint64_t connection);
+/* A message to or from the node was lost: its session ends, and all is told anew in the next. */
+void turn_input_agent_lost(struct turn *t, struct id node);
 bool turn_has_inputs(const struct turn *t);
 
 /* Runs one turn. Changes are in the store's list, effects are appended to ret_effects (in order).

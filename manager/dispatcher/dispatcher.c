@@ -249,7 +249,8 @@ static void say_session(struct dispatcher *d, struct session *s, uint64_t answer
 }
 
 static void on_register(struct dispatcher *d, struct now now, struct node *node,
-                        const Swarm__Register *m, struct rng *rng, struct list *effects)
+                        uint64_t connection, const Swarm__Register *m, struct rng *rng,
+                        struct list *effects)
 {
         struct session *s = node->session ? node->session : session_new(node);
         struct peer to = {.node = node->id};
@@ -265,6 +266,7 @@ static void on_register(struct dispatcher *d, struct now now, struct node *node,
         }
         session_close(s);
         s->id = id_make(rng);
+        s->connection = connection;
         s->needs_complete = true;
         liveness_heard(d, s, now);
         if (!node->description || !description_is_equal(node->description, m->description))
@@ -338,17 +340,25 @@ void dispatcher_on_message(struct dispatcher *d, struct now now, struct peer fro
                 return;
         }
         if (m->kind_case == SWARM__AGENT_MESSAGE__KIND_REGISTER) {
-                on_register(d, now, node, m->register_, rng, effects);
+                on_register(d, now, node, from.connection, m->register_, rng, effects);
                 return;
         }
         struct session *s = node->session;
         if (!s || id_is_zero(s->id) || wire_get_id(&m->session, &session) < 0 ||
-            !id_is_equal(session, s->id)) {
+            !id_is_equal(session, s->id) || from.connection != s->connection) {
                 refuse(effects, (struct peer){.node = node->id}, ESTALE,
                        "the session is not known: register");
                 return;
         }
         on_session_message(d, s, now, m, effects);
+}
+
+void dispatcher_on_lost(struct dispatcher *d, struct id node_id)
+{
+        struct node *node = store_find_node(d->store, node_id);
+
+        if (node && node->session)
+                session_close(node->session);
 }
 
 /* --- what agents are told -----------------------------------------------------------------------

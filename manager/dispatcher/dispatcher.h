@@ -23,6 +23,8 @@ void dispatcher_free(struct dispatcher *d);
 void dispatcher_on_message(struct dispatcher *d, struct now now, struct peer from,
                            const uint8_t key[32], const Swarm__AgentMessage *m, struct rng *rng,
                            struct list *effects);
+/* A message to or from the node was lost: its session ends, so that all is told anew. */
+void dispatcher_on_lost(struct dispatcher *d, struct id node);
 /* Judges who is silent. To be called only when all that had arrived was heard. Stops early when the
  * store has change_max changes. Returns the mono time of the next deadline. */
 int64_t dispatcher_check(struct dispatcher *d, struct now now, size_t change_max);

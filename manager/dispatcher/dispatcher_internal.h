@@ -28,7 +28,8 @@ struct id_list {
  * (or from the start) until the node is removed. */
 struct session {
         struct node *node;
-        struct id id; /* zero: has none, must register */
+        struct id id;        /* zero: has none, must register */
+        uint64_t connection; /* that it was made over: another one may have lost messages */
 
         struct list live_link; /* dispatcher.live, .suspect or .down; each in order of heard_ms */
         int64_t heard_ms;      /* mono; in .down: when it was declared down */

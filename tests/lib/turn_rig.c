@@ -194,7 +194,7 @@ void core_register(struct core *r, const char *hostname, struct core_node *n)
         reg.description = &d;
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_REGISTER;
         m.register_ = &reg;
-        core_say(r, (struct peer){.node = n->id}, n->key, &m);
+        core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
         core_run(r);
         const Swarm__ManagerMessage *reply = core_take_message(
                 r, (struct peer){.node = n->id}, SWARM__MANAGER_MESSAGE__KIND_SESSION_START);
@@ -212,6 +212,7 @@ void core_add_node(struct core *r, const char *hostname, struct core_node *ret)
         struct peer from = {.connection = 77};
 
         memset(ret->key, 0, sizeof(ret->key));
+        ret->connection = 1;
         snprintf((char *)ret->key, sizeof(ret->key), "%s", hostname);
         core_describe(&d, &capacity, hostname);
         join.secret = (char *)CORE_WORKER_SECRET;
@@ -238,7 +239,7 @@ void core_heartbeat(struct core *r, const struct core_node *n, uint64_t assigned
         m.session = wire_id(n->session, id);
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_HEARTBEAT;
         m.heartbeat = &beat;
-        core_say(r, (struct peer){.node = n->id}, n->key, &m);
+        core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
 }
 
 void core_status(struct core *r, const struct core_node *n, uint64_t seq, uint64_t oldest,
@@ -261,7 +262,7 @@ void core_status(struct core *r, const struct core_node *n, uint64_t seq, uint64
         m.session = wire_id(n->session, id);
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_STATUS;
         m.status = &batch;
-        core_say(r, (struct peer){.node = n->id}, n->key, &m);
+        core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
 }
 
 void core_add_image(struct core *r)

@@ -47,6 +47,7 @@ void core_drop_effects(struct core *r);
 /* An agent of the rig. */
 struct core_node {
         struct id id, session;
+        uint64_t connection;
         uint8_t key[32];
 };
 void core_describe(Swarm__NodeDescription *d, Swarm__Resources *capacity, const char *hostname);

@@ -449,6 +449,20 @@ static void unknown_session_registers_again(void **state)
         fake_expect(f, "");
 }
 
+static void lost_message_begins_a_new_session(void **state)
+{
+        struct fake *f = *state;
+
+        fake_begin_running(f, 1);
+        agent_on_lost(f->a, f->now);
+        fake_expect_sent(f, "register");
+        agent_on_lost(f->a, f->now); /* the Register was lost as well */
+        fake_expect_sent(f, "");
+        fake_give_session(f);
+        fake_end(f, 1, 0, false);
+        fake_expect_sent(f, "status 2: 1=complete");
+}
+
 static void removed_node_keeps_its_containers(void **state)
 {
         struct fake *f = *state;
@@ -509,6 +523,7 @@ int main(void)
                 T(heartbeats_and_silence),
                 T(pauses_grow_and_are_bounded),
                 T(unknown_session_registers_again),
+                T(lost_message_begins_a_new_session),
                 T(removed_node_keeps_its_containers),
                 T(abandoned_containers_end),
         };

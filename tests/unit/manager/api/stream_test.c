@@ -304,7 +304,7 @@ static void say_lines(struct core *r, const struct core_node *n, uint64_t stream
         m.session = wire_id(n->session, session);
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_LOG_DATA;
         m.log_data = &data;
-        core_say(r, (struct peer){.node = n->id}, n->key, &m);
+        core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
         core_run(r);
 }
 
@@ -321,7 +321,7 @@ static void say_end(struct core *r, const struct core_node *n, uint64_t stream, 
         m.session = wire_id(n->session, session);
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_LOG_END;
         m.log_end = &end;
-        core_say(r, (struct peer){.node = n->id}, n->key, &m);
+        core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
         core_run(r);
 }
 
@@ -475,6 +475,33 @@ static void test_log_follow(void **state UNUSED)
         core_close(&r);
 }
 
+/* The node is heard over another connection than that of its session: what was sent to it may be
+ * lost with the first one, also that lines are wanted. */
+static void test_log_start_is_lost(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+        struct id task;
+
+        open_running(&r, &n, &task);
+        ask_logs(&r, "web", false);
+        uint64_t stream = take_start(&r, &n)->stream;
+        n.connection++;
+        core_heartbeat(&r, &n, 1);
+        core_run(&r);
+        const Swarm__ManagerMessage *m = core_take_message(&r, (struct peer){.node = n.id},
+                                                           SWARM__MANAGER_MESSAGE__KIND_REFUSED);
+        assert_non_null(m);
+        assert_int_equal(m->refused->code, ESTALE);
+        core_register(&r, "w1", &n);
+        const Swarm__LogStart *again = take_start(&r, &n);
+        assert_non_null(again);
+        assert_true(again->stream != stream);
+        say_end(&r, &n, again->stream, task, "");
+        assert_false(take(&r)->more);
+        core_close(&r);
+}
+
 /* A client that has lost its connection asks for what comes after the lines that it has. */
 static void test_log_goes_on(void **state UNUSED)
 {
@@ -589,6 +616,7 @@ int main(void)
                 cmocka_unit_test(test_log_follow),
                 cmocka_unit_test(test_log_warnings),
                 cmocka_unit_test(test_client_gone),
+                cmocka_unit_test(test_log_start_is_lost),
                 cmocka_unit_test(test_log_goes_on),
                 cmocka_unit_test(test_log_goes_on_after_rotation),
         };

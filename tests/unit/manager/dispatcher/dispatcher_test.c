@@ -38,6 +38,14 @@ static struct task *only_task(struct core *r)
         return map_next(store_tasks(r->store), &i);
 }
 
+static bool is_refused_as_stale(struct core *r, const struct core_node *n)
+{
+        core_heartbeat(r, n, 1);
+        core_run(r);
+        const Swarm__ManagerMessage *m = core_take_message(r, to(n), KIND(REFUSED));
+        return m && m->refused->code == ESTALE;
+}
+
 /* --- joining ------------------------------------------------------------------------------------
  */
 static const Swarm__ManagerMessage *join(struct core *r, const char *secret, uint32_t role,
@@ -161,6 +169,32 @@ static void test_register(void **state UNUSED)
 
 /* --- assignments --------------------------------------------------------------------------------
  */
+/* What may have lost a message ends the session, and not the node. */
+static void test_session_of_one_connection(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+
+        core_open(&r);
+        core_add_node(&r, "w1", &n);
+        assert_false(is_refused_as_stale(&r, &n));
+        n.connection = 2;
+        assert_true(is_refused_as_stale(&r, &n));
+        core_register(&r, "w1", &n);
+        assert_false(is_refused_as_stale(&r, &n));
+        assert_non_null(core_take_message(&r, to(&n), KIND(ASSIGNMENTS)));
+        turn_input_agent_lost(r.turn, n.id);
+        core_run(&r);
+        assert_true(is_refused_as_stale(&r, &n));
+        assert_int_equal(state_of(&r, &n), NODE_READY);
+        core_register(&r, "w1", &n);
+        assert_false(is_refused_as_stale(&r, &n));
+        turn_input_agent_lost(r.turn, (struct id){7, 7});
+        core_run(&r);
+        assert_false(is_refused_as_stale(&r, &n));
+        core_close(&r);
+}
+
 static void test_incremental(void **state UNUSED)
 {
         struct core_node n;
@@ -529,6 +563,7 @@ int main(void)
                 cmocka_unit_test(test_join),
                 cmocka_unit_test(test_join_refused),
                 cmocka_unit_test(test_register),
+                cmocka_unit_test(test_session_of_one_connection),
                 cmocka_unit_test(test_incremental),
                 cmocka_unit_test(test_complete_in_parts),
                 cmocka_unit_test(test_lost_set_is_sent_again),

@@ -551,22 +551,14 @@ static void test_keys(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_echo_ipc),
-                TEST(test_echo_tcp),
-                TEST(test_wrong_server_key),
-                TEST(test_unknown_key_refused),
-                TEST(test_node_becomes_known),
-                TEST(test_oversized),
-                TEST(test_same_node_twice),
-                TEST(test_reconnect),
-                TEST(test_forget_key),
-                TEST(test_garbage),
-                TEST(test_many_clients),
-                TEST(test_burst),
-                TEST(test_late_words),
-                TEST(test_close_in_callback),
-                TEST(test_bad_endpoints),
-                TEST(test_keys),
+                TEST(test_echo_ipc),           TEST(test_echo_tcp),
+                TEST(test_wrong_server_key),   TEST(test_unknown_key_refused),
+                TEST(test_node_becomes_known), TEST(test_oversized),
+                TEST(test_same_node_twice),    TEST(test_reconnect),
+                TEST(test_forget_key),         TEST(test_garbage),
+                TEST(test_many_clients),       TEST(test_burst),
+                TEST(test_late_words),         TEST(test_close_in_callback),
+                TEST(test_bad_endpoints),      TEST(test_keys),
         };
 
         return cmocka_run_group_tests_name("net", tests, NULL, NULL);
