@@ -130,7 +130,8 @@ void session_on_refused(struct session *s, const Swarm__Refused *m, int64_t mono
         s->heard_ms = mono_ms;
 }
 
-void session_on_heartbeat(struct session *s, const Swarm__HeartbeatReply *m)
+void session_on_heartbeat(struct session *s, const Swarm__HeartbeatReply *m, int64_t mono_ms)
 {
-        take_periods(s, m->next_ms, 0);
+        if (m->next_ms > 0 && m->next_ms < s->dead_ms)
+                s->next_ms = mono_ms + MAX(m->next_ms, SESSION_HEARTBEAT_MIN_MS);
 }

@@ -62,6 +62,7 @@ bool session_on_session(struct session *s, const Swarm__Session *m, int64_t mono
 /* Removed or of a wrong protocol: connect again after the longest pause. Else (a session that the
  * manager does not know): register again after a pause. */
 void session_on_refused(struct session *s, const Swarm__Refused *m, int64_t mono_ms);
-void session_on_heartbeat(struct session *s, const Swarm__HeartbeatReply *m);
+/* The manager says when it wants to hear us next. */
+void session_on_heartbeat(struct session *s, const Swarm__HeartbeatReply *m, int64_t mono_ms);
 /* Asks for a new session over the connection there is, if there is one. */
 void session_renew(struct session *s, int64_t mono_ms);

@@ -285,8 +285,7 @@ static void on_heartbeat(struct dispatcher *d, struct session *s, struct now now
         Swarm__HeartbeatReply beat = SWARM__HEARTBEAT_REPLY__INIT;
         uint8_t id[ID_BYTES];
 
-        beat.next_ms =
-                dispatcher_setting_ms(dispatcher_settings(d)->heartbeat_ms, DEFAULT_HEARTBEAT_MS);
+        beat.next_ms = liveness_next_beat_ms(d, s->node, now);
         reply.session = wire_id(s->id, id);
         reply.kind_case = SWARM__MANAGER_MESSAGE__KIND_HEARTBEAT;
         reply.heartbeat = &beat;

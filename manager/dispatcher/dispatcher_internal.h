@@ -8,6 +8,7 @@
 #define SEND_BYTES_MAX      (64u << 20) /* of assignments told in one turn */
 #define SESSION_SPECS_MAX   4096        /* told in a session; then a complete set begins anew */
 #define ASSIGN_RETRY_MS     5000        /* a set that a heartbeat does not confirm is sent again */
+#define BEATS_AT_ONCE       64          /* nodes that are asked to be heard at the same moment */
 #define RECONNECT_MS        3000        /* what agents need to find a manager that started */
 #define STALL_MS            1000        /* woken later than this, we were the one that was silent */
 #define NODE_ORPHAN_MS      (24 * 3600 * 1000LL) /* down so long, its tasks are given up */
@@ -79,6 +80,8 @@ struct dispatcher {
 int64_t dispatcher_setting_ms(int64_t value, int64_t standard);
 const Swarm__ClusterSettings *dispatcher_settings(struct dispatcher *d);
 void liveness_heard(struct dispatcher *d, struct session *s, struct now now);
+/* When its next heartbeat is to come, from now. */
+int64_t liveness_next_beat_ms(struct dispatcher *d, const struct node *node, struct now now);
 void liveness_forget(struct dispatcher *d, struct session *s);
 
 /* dispatcher.c */

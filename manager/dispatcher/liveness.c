@@ -56,6 +56,20 @@ void liveness_heard(struct dispatcher *d, struct session *s, struct now now)
                 store_set_node_state(d->store, s->node, NODE_READY, NULL, now.wall_ms);
 }
 
+/* Nodes are asked to speak in groups, each at its moment of the period: what arrives together costs
+ * one wake-up and one turn. Nobody is asked to wait for longer than the period. */
+int64_t liveness_next_beat_ms(struct dispatcher *d, const struct node *node, struct now now)
+{
+        int64_t period_ms =
+                dispatcher_setting_ms(dispatcher_settings(d)->heartbeat_ms, DEFAULT_HEARTBEAT_MS);
+        uint64_t groups = d->live_count / BEATS_AT_ONCE + 1;
+        int64_t moment_ms = (int64_t)(node->id.lo % groups) * period_ms / (int64_t)groups;
+        int64_t next_ms = period_ms - (now.mono_ms - moment_ms + period_ms) % period_ms;
+
+        /* Soon after the last one it would tell little: half-way to the one after. */
+        return next_ms < period_ms / 4 ? (next_ms + period_ms) / 2 : next_ms;
+}
+
 static void become_suspect(struct dispatcher *d, struct session *s, struct now now)
 {
         liveness_forget(d, s);

@@ -219,6 +219,17 @@ void fake_give_session(struct fake *f)
         deliver(f, &m);
 }
 
+void fake_answer_heartbeat(struct fake *f, int64_t next_ms)
+{
+        Swarm__ManagerMessage m = SWARM__MANAGER_MESSAGE__INIT;
+        Swarm__HeartbeatReply reply = SWARM__HEARTBEAT_REPLY__INIT;
+
+        reply.next_ms = next_ms;
+        m.kind_case = SWARM__MANAGER_MESSAGE__KIND_HEARTBEAT;
+        m.heartbeat = &reply;
+        deliver(f, &m);
+}
+
 void fake_give_set(struct fake *f, const struct fake_set *set)
 {
         Swarm__ManagerMessage m = SWARM__MANAGER_MESSAGE__INIT;

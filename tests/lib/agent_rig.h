@@ -54,6 +54,7 @@ void fake_give_session(struct fake *f);
 void fake_give_set(struct fake *f, const struct fake_set *set);
 void fake_acknowledge(struct fake *f, uint64_t seq);
 void fake_refuse(struct fake *f, int code);
+void fake_answer_heartbeat(struct fake *f, int64_t next_ms);
 /* From the runtime. */
 void fake_happen(struct fake *f, uint64_t task, enum container_event_kind kind);
 void fake_end(struct fake *f, uint64_t task, int exit_code, bool is_oom);

@@ -415,6 +415,26 @@ static void heartbeats_and_silence(void **state)
         fake_expect_sent(f, "register");
 }
 
+static void heartbeats_come_when_they_are_asked_for(void **state)
+{
+        struct fake *f = *state;
+
+        fake_begin(f);
+        fake_tick(f, 1000);
+        fake_expect_sent(f, "heartbeat 1");
+        fake_answer_heartbeat(f, 700);
+        assert_int_equal(agent_deadline(f->a), f->now.mono_ms + 700);
+        fake_tick(f, 700);
+        fake_expect_sent(f, "heartbeat 1");
+        fake_answer_heartbeat(f, 2000);
+        assert_int_equal(agent_deadline(f->a), f->now.mono_ms + 2000);
+        fake_answer_heartbeat(f, 0); /* no time at all, or one after our manager counts as dead */
+        fake_answer_heartbeat(f, 1000000);
+        assert_int_equal(agent_deadline(f->a), f->now.mono_ms + 2000);
+        fake_answer_heartbeat(f, 1);
+        assert_int_equal(agent_deadline(f->a), f->now.mono_ms + 100);
+}
+
 static void pauses_grow_and_are_bounded(void **state)
 {
         struct fake *f = *state;
@@ -521,6 +541,7 @@ int main(void)
                 T(complete_set_that_never_comes_is_asked_for),
                 T(reports_are_sent_again_until_acknowledged),
                 T(heartbeats_and_silence),
+                T(heartbeats_come_when_they_are_asked_for),
                 T(pauses_grow_and_are_bounded),
                 T(unknown_session_registers_again),
                 T(lost_message_begins_a_new_session),

@@ -156,7 +156,7 @@ static void test_register(void **state UNUSED)
         core_run(&r);
         m = core_take_message(&r, to(&n), KIND(HEARTBEAT));
         assert_non_null(m);
-        assert_int_equal(m->heartbeat->next_ms, DEFAULT_HEARTBEAT_MS);
+        assert_in_range(m->heartbeat->next_ms, 1, DEFAULT_HEARTBEAT_MS);
 
         core_heartbeat(&r, &stranger, 0);
         core_run(&r);
@@ -169,6 +169,33 @@ static void test_register(void **state UNUSED)
 
 /* --- assignments --------------------------------------------------------------------------------
  */
+/* Wherever in the period a node begins, after a few heartbeats it speaks at the moment of its
+ * group: the same one for few nodes. It is never asked to wait for longer than the period. */
+static void test_heartbeats_come_together(void **state UNUSED)
+{
+        int64_t moment_ms = -1;
+        struct core_node n[3];
+        struct core r;
+
+        core_open(&r);
+        for (size_t i = 0; i < ARRAY_SIZE(n); i++) {
+                core_add_node(&r, (const char *[]){"w1", "w2", "w3"}[i], &n[i]);
+                r.now.mono_ms += 130; /* somewhere in the period */
+                for (int beat = 0; beat < 4; beat++) {
+                        core_heartbeat(&r, &n[i], 0);
+                        core_run(&r);
+                        int64_t next_ms = core_take_message(&r, to(&n[i]), KIND(HEARTBEAT))
+                                                  ->heartbeat->next_ms;
+                        assert_in_range(next_ms, DEFAULT_HEARTBEAT_MS / 4, DEFAULT_HEARTBEAT_MS);
+                        r.now.mono_ms += next_ms;
+                }
+                if (i > 0)
+                        assert_int_equal(r.now.mono_ms % DEFAULT_HEARTBEAT_MS, moment_ms);
+                moment_ms = r.now.mono_ms % DEFAULT_HEARTBEAT_MS;
+        }
+        core_close(&r);
+}
+
 /* What may have lost a message ends the session, and not the node. */
 static void test_session_of_one_connection(void **state UNUSED)
 {
@@ -563,6 +590,7 @@ int main(void)
                 cmocka_unit_test(test_join),
                 cmocka_unit_test(test_join_refused),
                 cmocka_unit_test(test_register),
+                cmocka_unit_test(test_heartbeats_come_together),
                 cmocka_unit_test(test_session_of_one_connection),
                 cmocka_unit_test(test_incremental),
                 cmocka_unit_test(test_complete_in_parts),
