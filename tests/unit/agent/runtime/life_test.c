@@ -289,9 +289,9 @@ static void wait_for_death(pid_t pid)
 static void test_supervisor_dies_without_agent(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(
-                argv, "trap '' TERM PIPE; (trap '' TERM HUP PIPE; while true; do echo x; "
-                      "sleep 0.01; done) & while true; do echo y; sleep 0.01; done");
+        struct container_config c =
+                config_of(argv, "trap '' TERM PIPE; (trap '' TERM HUP PIPE; while true; do echo x; "
+                                "sleep 0.01; done) & while true; do echo y; sleep 0.01; done");
         struct found f = {0};
         struct timespec pause = {.tv_nsec = 100000000};
 
