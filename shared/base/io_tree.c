@@ -20,6 +20,7 @@
 
 #define TREE_LEVELS_MAX 4096
 #define TREE_IDLE_MAX   (2 * TREE_LEVELS_MAX) /* steps that remove nothing, in a row */
+#define TREE_LOST_MAX   10000
 #define TREE_CHUNK      2048
 
 struct level {
@@ -68,7 +69,8 @@ static int clear_folder(struct walk *w)
         } b;
         ssize_t n;
 
-        if (lseek(w->fd, w->place, SEEK_SET) < 0)
+        /* A place may have become invalid: from the start, then. */
+        if (lseek(w->fd, w->place, SEEK_SET) < 0 && lseek(w->fd, w->place = 0, SEEK_SET) < 0)
                 return -errno;
         while ((n = getdents64(w->fd, b.bytes, sizeof(b.bytes))) > 0)
                 for (ssize_t i = 0; i < n;) {
@@ -172,11 +174,13 @@ static int empty_folder(int dirfd, const char *name)
 
 int io_remove_tree(int dirfd, const char *name)
 {
-        int r;
+        int r, n_lost = 0;
 
         while ((r = remove_entry(dirfd, name)) == -ENOTEMPTY) {
                 int did = empty_folder(dirfd, name);
 
+                if (did == -ENOENT && n_lost++ < TREE_LOST_MAX)
+                        continue; /* somebody else removes it, too, and was faster there */
                 if (did <= 0)
                         return did < 0 ? did : r;
         }

@@ -288,6 +288,29 @@ static void test_remove_tree_stops_at_mounts(void **state UNUSED)
         assert_int_equal(io_remove_tree(AT_FDCWD, dir), 0);
 }
 
+/* Two at it at a time: what the other has removed is not missed. */
+static void test_remove_tree_together(void **state UNUSED)
+{
+        char dir[] = "/tmp/base-test-XXXXXX";
+
+        assert_non_null(mkdtemp(dir));
+        _cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        for (int i = 0; i < 10; i++) {
+                int status;
+
+                make_wide(fd, "wide", 40);
+                make_deep(fd, "wide/deep", 40);
+                pid_t pid = fork();
+
+                if (pid == 0)
+                        _exit(-io_remove_tree(fd, "wide"));
+                assert_int_equal(io_remove_tree(fd, "wide"), 0);
+                assert_int_equal(waitpid(pid, &status, 0), pid);
+                assert_int_equal(status, 0);
+        }
+        assert_int_equal(rmdir(dir), 0);
+}
+
 /* An error ends it, and leaves no descriptor open. */
 static void test_remove_tree_that_fails(void **state UNUSED)
 {
@@ -355,6 +378,7 @@ int main(void)
                 cmocka_unit_test(test_files),
                 cmocka_unit_test(test_remove_tree_of_any_shape),
                 cmocka_unit_test(test_remove_tree_stops_at_mounts),
+                cmocka_unit_test(test_remove_tree_together),
                 cmocka_unit_test(test_remove_tree_that_fails),
                 cmocka_unit_test(test_list),
         };
