@@ -2,6 +2,7 @@
 # House rules that a program can check: include directions, homes of libraries, sizes, banned calls,
 # headers that compile alone, formatting. With --tap one TAP line a rule, else only what is wrong.
 set -u
+shopt -s lastpipe # rules count, and fail, in this shell
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=${BUILD:-build}
 tap=0; [ "${1:-}" = --tap ] && tap=1
