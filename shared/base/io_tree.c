@@ -161,7 +161,7 @@ static int empty_folder(int dirfd, const char *name)
 
         if (r < 0)
                 return r;
-        w.levels = xnew_array(struct level, TREE_LEVELS_MAX);
+        w.levels = xreallocarray(NULL, TREE_LEVELS_MAX, sizeof(struct level)); /* not zeroed */
         while ((r = clear_folder(&w)) > 0 || (r == 0 && w.depth > 0)) {
                 r = r > 0 ? go_down(&w) : go_up(&w);
                 if (r < 0)
