@@ -1,6 +1,7 @@
 /* A container's config as the supervisor's flat spec. Every number and list is checked here, so
  * that the person who asked gets a text; the supervisor checks the bounds once more. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #define LOG_FILES_DEFAULT 3
 #define LOG_MAX_LEAST     (64 << 10)
 #define TMPFS_MODE        01777
+#define HOST_FILE_MAX     (1 << 20)
 
 static struct shim_spec *spec_of(struct buf *b)
 {
@@ -219,6 +221,22 @@ static struct shim_list encode_env(struct buf *b, const struct container_config 
         return put_texts(b, env, strv_len(env));
 }
 
+/* Files of /etc. With the host's network its names hold too; alone there is only oneself. */
+static void encode_etc(struct buf *b, const struct container_config *c, struct shim_spec *s)
+{
+        _cleanup_buf_ struct buf hosts = {0}, resolv = {0};
+        bool is_host = c->network == CONTAINER_NET_HOST;
+
+        if (!is_host || io_read_file(AT_FDCWD, "/etc/hosts", HOST_FILE_MAX, &hosts) < 0)
+                buf_puts(&hosts, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n");
+        if (!is_host && !str_is_empty(c->hostname))
+                buf_printf(&hosts, "127.0.1.1\t%s\n", c->hostname);
+        if (is_host)
+                io_read_file(AT_FDCWD, "/etc/resolv.conf", HOST_FILE_MAX, &resolv);
+        s->hosts = put_text(b, buf_str(&hosts));
+        s->resolv = put_text(b, buf_str(&resolv));
+}
+
 static int check_config(const struct container_config *c, struct err *err)
 {
         if (strv_len(c->argv) == 0 || !c->argv[0][0])
@@ -269,6 +287,7 @@ int spec_encode(const struct container_config *c, const struct encode_extra *x, 
         s.user = put_text(&b, c->user);
         s.boot_id = put_text(&b, x->boot_id);
         s.folder = put_text(&b, x->folder);
+        encode_etc(&b, c, &s);
         s.argv = put_texts(&b, c->argv, strv_len(c->argv));
         s.env = encode_env(&b, c);
         s.layers = encode_layers(&b, c, x);

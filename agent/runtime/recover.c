@@ -265,7 +265,6 @@ static void recover_entry(struct recovery *x, const char *name)
         struct container *c = container_new(x->runtime, id);
 
         c->title = xstrdup(c->name);
-        c->hostname = xstrdup("");
         int r = container_open_folder(c);
 
         if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)

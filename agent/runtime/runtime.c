@@ -234,7 +234,6 @@ void container_free(struct container *c)
         close_fd(c->pidfd);
         buf_done(&c->spec);
         free(c->title);
-        free(c->hostname);
         free(c);
 }
 

@@ -49,8 +49,6 @@ struct container {
         char *hosts;
         struct cgroup_limits limits;
         uint64_t caps;
-        bool host_network;
-        char *hostname;
         int folder_fd, socket, pidfd;
         pid_t pid;
         struct loop_fd *watch;

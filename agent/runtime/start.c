@@ -14,8 +14,6 @@
 
 #include "agent/runtime/runtime_internal.h"
 
-#define HOST_FILE_MAX (1 << 20)
-
 static void refuse(struct runtime *r, const struct container_config *c, runtime_started_fn *done,
                    void *arg, const struct err *err)
 {
@@ -85,39 +83,11 @@ void runtime_start(struct runtime *r, const struct container_config *c, runtime_
         memset(&spec, 0, sizeof(spec));
         n->caps = caps;
         n->title = xstrdup(c->name ? c->name : n->name);
-        n->hostname = xstrdup(c->hostname ? c->hostname : "");
-        n->host_network = c->network == CONTAINER_NET_HOST;
         n->limits = (struct cgroup_limits){c->nano_cpus, c->memory_bytes, c->pids};
         n->started = done;
         n->started_arg = arg;
         list_push_back(&r->queue, &n->queue_link);
         runtime_soon(r);
-}
-
-static int put_file(struct container *c, const char *name, const void *p, size_t n)
-{
-        _cleanup_close_ int fd = openat(c->folder_fd, name,
-                                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-
-        return fd < 0 ? -errno : io_write_all(fd, p, n);
-}
-
-/* With the host's network its names hold too; alone there is only oneself. */
-static int put_etc(struct container *c)
-{
-        _cleanup_buf_ struct buf hosts = {0}, resolv = {0}, hostname = {0};
-
-        if (!c->host_network || io_read_file(AT_FDCWD, "/etc/hosts", HOST_FILE_MAX, &hosts) < 0)
-                buf_puts(&hosts, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n");
-        if (!c->host_network && c->hostname[0])
-                buf_printf(&hosts, "127.0.1.1\t%s\n", c->hostname);
-        if (c->host_network)
-                io_read_file(AT_FDCWD, "/etc/resolv.conf", HOST_FILE_MAX, &resolv);
-        buf_printf(&hostname, "%s\n", c->hostname);
-        int r = put_file(c, "hosts", hosts.data, hosts.len);
-        if (r == 0)
-                r = put_file(c, "resolv.conf", resolv.data, resolv.len);
-        return r == 0 ? put_file(c, "hostname", hostname.data, hostname.len) : r;
 }
 
 static int make_folder(struct container *c, struct err *err)
@@ -129,8 +99,6 @@ static int make_folder(struct container *c, struct err *err)
         if (r == 0 &&
             (mkdirat(c->folder_fd, "upper", 0755) < 0 || mkdirat(c->folder_fd, "work", 0700) < 0))
                 r = -errno;
-        if (r == 0)
-                r = put_etc(c);
         return r < 0 ? err_set(err, -r, "make container's folder: %s", err_name(r)) : 0;
 }
 

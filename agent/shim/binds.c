@@ -151,26 +151,52 @@ static void attach(int root, const struct shim_mount *m, int fd)
         close(fd);
 }
 
-static void attach_own(int root, const char *name, const char *target)
+static void write_text(int fd, const char *text, const char *target)
 {
-        int fd = sys_open_tree(shim.folder_fd, name, OPEN_TREE_CLONE);
-        struct mount_attr a = {.propagation = MS_PRIVATE_BIT};
+        size_t n = strlen(text);
+
+        while (n > 0) {
+                ssize_t w = write(fd, text, n);
+
+                child_check(w < 0 ? -errno : 0, "write", target);
+                text += w;
+                n -= (size_t)w;
+        }
+}
+
+/* A file of the container's own. It lives in the memory of its /dev, where it has no name: nothing
+ * of it has to be made on the disk, and removed again. */
+static void attach_own(int root, const char *target, const char *text, const char *more)
+{
+        int dev = root_open(root, "/dev", O_RDONLY | O_DIRECTORY);
+
+        child_check(dev, "make", target);
+        int file = openat(dev, "own", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+        child_check(file < 0 ? -errno : 0, "make", target);
+        write_text(file, text, target);
+        write_text(file, more, target);
+        int fd = sys_open_tree(file, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
 
         child_check(fd, "mount", target);
-        child_check(sys_mount_setattr(fd, 0, &a), "mount", target);
         int at = root_open_make(root, target, false, 0644);
 
         child_check(at, "mount", target);
         child_check(sys_move_mount(fd, at), "mount", target);
+        child_check(unlinkat(dev, "own", 0) < 0 ? -errno : 0, "make", target);
         close(at);
         close(fd);
+        close(file);
+        close(dev);
 }
 
 void binds_attach(int root)
 {
-        attach_own(root, "hosts", "/etc/hosts");
-        attach_own(root, "hostname", "/etc/hostname");
-        attach_own(root, "resolv.conf", "/etc/resolv.conf");
+        const struct shim_spec *s = shim.spec;
+
+        attach_own(root, "/etc/hosts", spec_text(s, s->hosts), "");
+        attach_own(root, "/etc/hostname", spec_text(s, s->hostname), "\n");
+        attach_own(root, "/etc/resolv.conf", spec_text(s, s->resolv), "");
         for (uint32_t i = 0; i < shim.spec->mounts.count; i++) {
                 const struct shim_mount *m = mount_of(i);
 

@@ -70,7 +70,7 @@ struct shim_limit {
 
 struct shim_spec {
         uint32_t magic, version, size, flags;
-        uint32_t name, hostname, workdir, user, boot_id, folder, unused[2]; /* strings */
+        uint32_t name, hostname, workdir, user, boot_id, folder, hosts, resolv; /* strings */
         struct shim_list argv, env, layers, groups; /* of uint32_t strings; layers: lowest first */
         struct shim_list sysctls;                   /* pairs: path below /proc/sys, value */
         struct shim_list cgroups;                   /* pairs: name below /sys/fs/cgroup, folder */

@@ -67,7 +67,8 @@ int shim_spec_check(const void *p, uint64_t n)
                 return -EBADMSG;
         if (!text_fits(s, s->name) || !text_fits(s, s->hostname) || !text_fits(s, s->workdir) ||
             !text_fits(s, s->user) || !text_fits(s, s->boot_id) || !text_fits(s, s->folder) ||
-            s->folder == 0 || !lists_fit(s) || !mounts_fit(s))
+            !text_fits(s, s->hosts) || !text_fits(s, s->resolv) || s->folder == 0 ||
+            !lists_fit(s) || !mounts_fit(s))
                 return -EBADMSG;
         return s->log_max_files >= 1 && s->log_max_files <= SHIM_LOG_FILES_MAX ? 0 : -EBADMSG;
 }

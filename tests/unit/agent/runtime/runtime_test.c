@@ -179,6 +179,11 @@ static void test_environment(void **state)
                       "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty "
                       "urandom zero \n");
         assert_prints("readlink /proc/self/fd/0", "/dev/null\n");
+        assert_prints("cat /etc/hosts; wc -c < /etc/resolv.conf",
+                      "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\tbox\n0\n");
+        assert_prints(
+                "echo 192.0.2.1 db >> /etc/hosts; tail -n 1 /etc/hosts; stat -c %a /etc/hosts",
+                "192.0.2.1 db\n644\n");
 }
 
 static void test_masks(void **state)
