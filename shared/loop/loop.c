@@ -8,7 +8,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <uv.h>
 
@@ -21,7 +25,8 @@
 
 struct loop {
         uv_loop_t uv;
-        struct list hooks; /* in order of creation */
+        struct list hooks;    /* in order of creation */
+        struct list children; /* not reaped yet */
         uv_prepare_t prepare;
         uv_check_t check;
         uv_idle_t idle; /* active: do not sleep */
@@ -42,6 +47,7 @@ struct loop *loop_new(void)
 
         must(uv_loop_init(&l->uv), "cannot make the event loop");
         list_init(&l->hooks);
+        list_init(&l->children);
         return l;
 }
 
@@ -54,6 +60,8 @@ void loop_stop(struct loop *l)
 {
         uv_stop(&l->uv);
 }
+
+static void forget_children(struct loop *l);
 
 /* Every handle's data points at the block to free. */
 static void free_data(uv_handle_t *h)
@@ -70,8 +78,8 @@ static void close_leftover(uv_handle_t *h, void *arg UNUSED)
 {
         if (uv_is_closing(h))
                 return;
-        /* Signals and children live until here; all else should have been freed by its owner. */
-        assert(h->type == UV_SIGNAL || h->type == UV_PROCESS);
+        /* Signals live until here; all else should have been freed by its owner. */
+        assert(h->type == UV_SIGNAL);
         uv_close(h, free_data);
 }
 
@@ -85,6 +93,7 @@ void loop_free(struct loop *l)
                 uv_close((uv_handle_t *)&l->check, NULL);
                 uv_close((uv_handle_t *)&l->idle, NULL);
         }
+        forget_children(l);
         uv_walk(&l->uv, close_leftover, NULL);
         uv_run(&l->uv, UV_RUN_DEFAULT);
         must(uv_loop_close(&l->uv), "cannot close the event loop");
@@ -371,57 +380,136 @@ void loop_hook_free(struct loop_hook *h)
         free(h);
 }
 
-/* --- child programs ----------------------------------------------------------------------------*/
+/* --- child programs ------------------------------------------------------------------------------
+ * posix_spawn, which does not copy the page tables of a large parent as fork does (libuv's way),
+ * and a pidfd in the loop for the child's end. */
 struct loop_child {
-        uv_process_t uv;
+        struct list link; /* of the loop's children */
+        struct loop_fd *watch;
+        int pidfd;
+        pid_t pid;
         void (*on_exit)(void *arg, pid_t pid, int wait_status);
         void *arg;
 };
 
-static void on_child_exit(uv_process_t *h, int64_t exit_status, int term_signal)
+static void child_free(struct loop_child *c)
 {
-        struct loop_child *c = h->data;
-        int wait_status = W_EXITCODE((int)exit_status, term_signal);
+        list_remove(&c->link);
+        loop_fd_free(c->watch);
+        if (c->pidfd >= 0)
+                close(c->pidfd);
+        free(c);
+}
 
+static void forget_children(struct loop *l)
+{
+        while (!list_is_empty(&l->children))
+                child_free(LIST_ITEM(l->children.next, struct loop_child, link));
+}
+
+static void on_child_exit(void *arg, int events UNUSED)
+{
+        struct loop_child *c = arg;
+        int wait_status;
+
+        if (waitpid(c->pid, &wait_status, WNOHANG) != c->pid)
+                return;
         if (c->on_exit)
-                c->on_exit(c->arg, h->pid, wait_status);
-        close_handle(h);
+                c->on_exit(c->arg, c->pid, wait_status);
+        child_free(c);
+}
+
+static int child_watch(struct loop *l, struct loop_child *c)
+{
+        c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+        if (c->pidfd < 0)
+                return -errno;
+        return loop_fd_new(l, c->pidfd, LOOP_READ, on_child_exit, c, &c->watch);
+}
+
+static int open_null(int least)
+{
+        int fd = open("/dev/null", O_RDWR | O_CLOEXEC), up = fd;
+
+        if (fd >= 0 && fd < least) {
+                up = fcntl(fd, F_DUPFD_CLOEXEC, least);
+                close(fd);
+        }
+        return up;
+}
+
+/* All from numbers above those that the child gets, so that none is overwritten before its turn.
+ * The copies are in made[0..*n_made-1]. */
+static int lift_fds(const struct loop_spawn *s, int from[], int made[], int *n_made)
+{
+        int null_fd = -1;
+
+        for (int i = 0; i < s->n_fds; i++) {
+                from[i] = s->fds[i] < 0 ? null_fd : s->fds[i];
+                if (from[i] >= s->n_fds)
+                        continue;
+                from[i] = s->fds[i] < 0 ? open_null(s->n_fds)
+                                        : fcntl(s->fds[i], F_DUPFD_CLOEXEC, s->n_fds);
+                if (from[i] < 0)
+                        return -errno;
+                made[(*n_made)++] = from[i];
+                if (s->fds[i] < 0)
+                        null_fd = from[i];
+        }
+        return 0;
+}
+
+/* Signals as a program expects them: none blocked or ignored. */
+static int spawn_with(const struct loop_spawn *s, const int from[], pid_t *ret_pid)
+{
+        static char *empty_env[] = {NULL};
+        posix_spawn_file_actions_t actions;
+        posix_spawnattr_t attr;
+        sigset_t all, none;
+        int r = posix_spawn_file_actions_init(&actions);
+
+        posix_spawnattr_init(&attr);
+        sigfillset(&all);
+        sigemptyset(&none);
+        posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+        posix_spawnattr_setsigdefault(&attr, &all);
+        posix_spawnattr_setsigmask(&attr, &none);
+        for (int i = 0; r == 0 && i < s->n_fds; i++)
+                r = posix_spawn_file_actions_adddup2(&actions, from[i], i);
+        if (r == 0)
+                r = posix_spawn(ret_pid, s->argv[0], &actions, &attr, s->argv,
+                                s->env ? s->env : empty_env);
+        posix_spawnattr_destroy(&attr);
+        posix_spawn_file_actions_destroy(&actions);
+        return -r;
 }
 
 pid_t loop_spawn(struct loop *l, const struct loop_spawn *s)
 {
-        static char *empty_env[] = {NULL};
-        uv_stdio_container_t stdio[SPAWN_FDS_MAX];
-        _cleanup_close_ int null_fd = -1;
+        int from[SPAWN_FDS_MAX], made[SPAWN_FDS_MAX], n_made = 0;
 
         if (s->n_fds > SPAWN_FDS_MAX)
                 return -E2BIG;
-        for (int i = 0; i < s->n_fds; i++) {
-                if (s->fds[i] < 0 && null_fd < 0) {
-                        null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-                        if (null_fd < 0)
-                                return -errno;
-                }
-                stdio[i].flags = UV_INHERIT_FD;
-                stdio[i].data.fd = s->fds[i] < 0 ? null_fd : s->fds[i];
-        }
         struct loop_child *c = xnew(struct loop_child);
-        uv_process_options_t options = {
-                .file = s->argv[0],
-                .args = (char **)s->argv,
-                .env = s->env ? (char **)s->env : empty_env,
-                .stdio = stdio,
-                .stdio_count = s->n_fds,
-                .exit_cb = on_child_exit,
-        };
-
+        list_push_back(&l->children, &c->link);
+        c->pidfd = -1;
         c->on_exit = s->on_exit;
         c->arg = s->arg;
-        c->uv.data = c;
-        int r = uv_spawn(&l->uv, &c->uv, &options);
+        int r = lift_fds(s, from, made, &n_made);
+        if (r == 0)
+                r = spawn_with(s, from, &c->pid);
+        while (n_made > 0)
+                close(made[--n_made]);
+        if (r == 0) {
+                r = child_watch(l, c);
+                if (r < 0) { /* nobody would reap it */
+                        kill(c->pid, SIGKILL);
+                        waitpid(c->pid, NULL, 0);
+                }
+        }
         if (r < 0) {
-                close_handle(&c->uv);
+                child_free(c);
                 return r;
         }
-        return c->uv.pid;
+        return c->pid;
 }

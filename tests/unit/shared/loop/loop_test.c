@@ -331,6 +331,55 @@ static void test_spawn_inherits_nothing(void **state)
         close(leak);
 }
 
+static int open_at(int number, const char *text)
+{
+        int pair[2];
+
+        assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
+        assert_int_equal(write(pair[1], text, strlen(text)), (ssize_t)strlen(text));
+        assert_int_equal(dup3(pair[0], number, O_CLOEXEC), number);
+        close(pair[0]);
+        close(pair[1]);
+        return number;
+}
+
+/* 50 becomes 51 and 51 becomes 50, in one child. */
+static void test_spawn_crosses_descriptors(void **state)
+{
+        struct fixture *f = *state;
+        char *argv[] = {(char *)"/bin/sh", (char *)"-c",
+                        (char *)"cat /proc/self/fd/50 /proc/self/fd/51", NULL};
+        int fds[52];
+        char out[64];
+
+        for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+                fds[i] = -1;
+        fds[1] = f->pipe[1];
+        fds[50] = open_at(51, "from 51\n");
+        fds[51] = open_at(50, "from 50\n");
+        struct loop_spawn s = {argv, NULL, fds, (int)ARRAY_SIZE(fds), on_exit_status, f};
+        assert_true(loop_spawn(f->loop, &s) > 0);
+        run(f);
+        read_output(f, out, sizeof(out));
+        assert_string_equal(out, "from 51\nfrom 50\n");
+        close(50);
+        close(51);
+}
+
+/* A loop that is freed leaves its children alone. */
+static void test_children_outlive_the_loop(void **state UNUSED)
+{
+        struct loop *l = loop_new();
+        char *argv[] = {(char *)"/bin/sleep", (char *)"100", NULL};
+        struct loop_spawn s = {argv, NULL, NULL, 0, NULL, NULL};
+        pid_t pid = loop_spawn(l, &s);
+
+        assert_true(pid > 0);
+        loop_free(l);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 static void test_spawn_fails(void **state)
 {
         struct fixture *f = *state;
@@ -389,11 +438,18 @@ static void test_hooks(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_timers),      TEST(test_timer_frees_itself),
-                TEST(test_fd),          TEST(test_fd_error),
-                TEST(test_signal),      TEST(test_wake),
-                TEST(test_work),        TEST(test_spawn),
-                TEST(test_spawn_fails), TEST(test_spawn_inherits_nothing),
+                TEST(test_timers),
+                TEST(test_timer_frees_itself),
+                TEST(test_fd),
+                TEST(test_fd_error),
+                TEST(test_signal),
+                TEST(test_wake),
+                TEST(test_work),
+                TEST(test_spawn),
+                TEST(test_spawn_crosses_descriptors),
+                TEST(test_children_outlive_the_loop),
+                TEST(test_spawn_fails),
+                TEST(test_spawn_inherits_nothing),
                 TEST(test_hooks),
         };
 
