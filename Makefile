@@ -44,10 +44,11 @@ SHIM_C     := $(call find_c,agent/shim)
 TESTLIB_C  := $(call find_c,tests/lib)
 UNIT_C     := $(call find_c,tests/unit)
 SIM_C      := $(call find_c,tests/sim)
+RAFT_SIM_C := $(call find_c,tests/raft-sim)
 GOLDEN_C   := $(call find_c,tests/golden)
 BENCH_C    := $(call find_c,tests/bench)
 ALL_C      := $(SHARED_C) $(MANAGER_C) $(AGENT_C) $(CTL_C) $(SHIM_C) $(TESTLIB_C) $(UNIT_C) \
-              $(SIM_C) $(GOLDEN_C) $(BENCH_C)
+              $(SIM_C) $(RAFT_SIM_C) $(GOLDEN_C) $(BENCH_C)
 
 LIB_SHARED  := $(BUILD)/libshared.a
 LIB_MANAGER := $(BUILD)/libmanager.a
@@ -140,8 +141,9 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBS_ALL)
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 $(BUILD)/tests/sim-run: $(call obj_of,$(SIM_C)) $(LIBS_ALL)
+$(BUILD)/tests/raft-sim-run: $(call obj_of,$(RAFT_SIM_C)) $(LIBS_ALL)
 $(BUILD)/tests/golden-run: $(call obj_of,$(GOLDEN_C)) $(LIBS_ALL)
-$(BUILD)/tests/sim-run $(BUILD)/tests/golden-run:
+$(BUILD)/tests/sim-run $(BUILD)/tests/raft-sim-run $(BUILD)/tests/golden-run:
 	@mkdir -p $(@D)
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -150,7 +152,8 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBS_ALL)
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-TEST_PROGRAMS := $(UNITS) $(if $(SIM_C),$(BUILD)/tests/sim-run) $(if $(GOLDEN_C),$(BUILD)/tests/golden-run)
+TEST_PROGRAMS := $(UNITS) $(if $(SIM_C),$(BUILD)/tests/sim-run) $(BUILD)/tests/raft-sim-run \
+  $(if $(GOLDEN_C),$(BUILD)/tests/golden-run)
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
 tests: all $(BUILD)/swarm-shim-test $(TEST_PROGRAMS)
 

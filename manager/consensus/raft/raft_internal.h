@@ -1,0 +1,216 @@
+/*
+ * The core's own parts. Invariants that hold between steps:
+ *   base.index <= commit <= last index of the log; told <= commit; durable <= last index;
+ *   a leader is a voter of the newest members, or the entry that ended that is not yet committed;
+ *   a peer's match < its next; all entries up to match are on the peer's disk, for this term;
+ *   members are the newest in the log, else those of the base.
+ */
+#pragma once
+
+#include "manager/consensus/raft/raft.h"
+#include "shared/base/rng.h"
+
+#define RAFT_INFLIGHT_MAX       64   /* appends sent to one peer, not yet answered */
+#define RAFT_HELD_MAX           4096 /* messages that wait for a write; more are lost */
+#define RAFT_PEERS_MAX          (RAFT_MEMBERS_MAX + 8) /* with those that are leaving */
+#define RAFT_SNAPSHOT_BYTES_MAX (1ull << 40)
+
+struct raft_log {
+        struct raft_base base;
+        struct raft_entry *entries; /* the first is at base.index + 1, in slot head */
+        size_t head, n, cap;
+        size_t bytes;
+};
+
+enum raft_peer_state {
+        RAFT_PEER_PROBE,     /* one append at a time, to find where the logs part */
+        RAFT_PEER_REPLICATE, /* they agree up to next: as many as the window takes */
+        RAFT_PEER_SNAPSHOT   /* what it lacks was cut */
+};
+
+struct raft_inflight {
+        uint64_t last;
+        size_t bytes;
+};
+
+struct raft_sending {      /* a snapshot that goes out */
+        uint64_t transfer; /* 0: the driver has yet to make it */
+        uint64_t index, size;
+        uint64_t acked, sent; /* offsets */
+};
+
+struct raft_peer {
+        uint64_t id;
+        bool is_leaving;  /* no member any more: served until it knows */
+        int64_t leave_at; /* set once that is committed */
+        enum raft_peer_state state;
+        uint64_t match, next;
+        bool is_probing;   /* the one append is out */
+        int64_t heard_at;  /* any answer of this term */
+        int64_t moving_at; /* last progress, or last attempt at some */
+        uint64_t round;    /* the newest that it confirmed */
+        struct raft_inflight inflight[RAFT_INFLIGHT_MAX];
+        size_t first_inflight, n_inflight, inflight_bytes;
+        struct raft_sending sending;
+};
+
+struct raft_vote {
+        uint64_t id;
+        bool is_granted;
+};
+
+struct raft_pending { /* a write on its way to the disk */
+        uint64_t seq, last;
+};
+
+/* When a message may leave. */
+enum raft_gate {
+        RAFT_AFTER_TERM, /* once term and vote are durable */
+        RAFT_AFTER_ALL   /* once everything up to now is */
+};
+
+struct raft_held {
+        struct raft_message message;
+        enum raft_gate gate; /* of this step's, until it ends */
+        uint64_t seq;
+};
+
+struct raft {
+        uint64_t id;
+        struct raft_settings settings;
+        struct rng rng;
+        int64_t now_ms;
+
+        uint64_t term, vote;
+        struct raft_log log;
+        struct raft_members members;
+        uint64_t members_index; /* of their entry, or of the base */
+        uint64_t commit, told;
+        bool was_member, is_removed; /* by what is committed */
+
+        /* Writing. */
+        uint64_t write_seq, term_seq, persisted_seq; /* newest; newest with term or vote; durable */
+        uint64_t durable;                            /* this log's entries are, up to here */
+        struct raft_pending *pending;
+        size_t n_pending, cap_pending;
+        struct raft_held *held;
+        size_t n_held, cap_held;
+        /* This step's. */
+        bool is_term_dirty;
+        uint64_t dirty_from; /* 0: the log is as it was */
+        struct raft_bytes *chunk;
+        uint64_t chunk_offset;
+        bool is_install;
+        struct raft_output *out;
+        size_t cap_messages;
+
+        /* Elections. */
+        enum raft_role role;
+        uint64_t leader;
+        int64_t heard_at, deadline; /* of a leader; when this one stands */
+        uint64_t attempts;          /* candidacies since a leader was known */
+        struct raft_vote votes[RAFT_MEMBERS_MAX];
+        size_t n_votes;
+        bool is_transfer; /* this candidacy was asked for by the leader */
+        uint64_t own_vote_seq;
+
+        /* Leading. */
+        struct raft_peer *peers; /* all others */
+        size_t n_peers;
+        uint64_t first_own; /* index of this term's first entry */
+        int64_t heartbeat_at;
+        uint64_t transfer_to; /* 0: none */
+        int64_t transfer_until;
+        uint64_t round, confirmed, wanted; /* of reads: sent out; by a majority; asked for */
+        uint64_t round_index, read_index;  /* what was agreed when they were sent out */
+        bool is_round_out;
+        uint64_t transfers; /* snapshots ever begun, to number them */
+
+        /* A snapshot that comes in. */
+        struct {
+                uint64_t from, term, transfer, index, size, offset;
+        } receiving;
+};
+
+/* log.c */
+void raft_log_init(struct raft_log *l, const struct raft_base *base);
+void raft_log_done(struct raft_log *l);
+uint64_t raft_log_last(const struct raft_log *l);
+uint64_t raft_log_last_term(const struct raft_log *l);
+uint64_t raft_log_term(const struct raft_log *l, uint64_t index); /* base.index <= index <= last */
+bool raft_log_has(const struct raft_log *l, uint64_t index, uint64_t term);
+const struct raft_entry *raft_log_at(const struct raft_log *l, uint64_t index); /* in the log */
+size_t raft_entry_bytes(const struct raft_entry *e);                  /* what it counts for */
+void raft_log_append(struct raft_log *l, const struct raft_entry *e); /* takes e's reference */
+void raft_log_truncate(struct raft_log *l, uint64_t from);
+/* Up to index, but so that the newest entries with keep_bytes stay. */
+void raft_log_cut(struct raft_log *l, uint64_t index, size_t keep_bytes);
+void raft_log_reset(struct raft_log *l, const struct raft_base *base);
+/* The highest index up to `from` whose term is not above `term`: base.index at the least. */
+uint64_t raft_log_agree(const struct raft_log *l, uint64_t from, uint64_t term);
+/* As of index: the newest at or below it. */
+void raft_log_members(const struct raft_log *l, uint64_t index, struct raft_members *ret,
+                      uint64_t *ret_index);
+
+/* output.c */
+void raft_say(struct raft *r, enum raft_gate gate, struct raft_message *take);
+struct raft_message raft_message_to(const struct raft *r, enum raft_message_kind kind, uint64_t to);
+void raft_set_term(struct raft *r, uint64_t term, uint64_t vote);
+void raft_append(struct raft *r, const struct raft_entry *e); /* takes e's reference */
+void raft_truncate(struct raft *r, uint64_t from);
+void raft_reset(struct raft *r, const struct raft_base *base);
+void raft_on_persisted(struct raft *r, uint64_t seq);
+void raft_commit_to(struct raft *r, uint64_t index);
+void raft_finish_step(struct raft *r);
+
+/* election.c */
+bool raft_is_voter(const struct raft *r, uint64_t id);
+bool raft_may_stand(const struct raft *r);
+bool raft_hears_leader(const struct raft *r); /* a leader, or one that was heard just now */
+void raft_put_off_election(struct raft *r);
+void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader);
+void raft_campaign(struct raft *r, bool is_transfer);
+void raft_on_election_due(struct raft *r);
+void raft_count_own_vote(struct raft *r);
+void raft_on_vote_request(struct raft *r, const struct raft_message *m);
+void raft_on_voted(struct raft *r, const struct raft_message *m);
+
+/* leader.c */
+void raft_become_leader(struct raft *r);
+void raft_leader_tick(struct raft *r);
+void raft_leader_advance(struct raft *r); /* a match or the members changed */
+void raft_leader_done(struct raft *r);
+bool raft_is_ready(const struct raft *r);
+bool raft_can_propose(const struct raft *r);
+int64_t raft_propose(struct raft *r, struct raft_bytes *bytes);
+int64_t raft_transfer(struct raft *r, uint64_t to);
+void raft_hurry_transfer(struct raft *r);
+int64_t raft_read(struct raft *r);
+void raft_on_heard(struct raft *r, const struct raft_message *m);
+
+/* change.c */
+int64_t raft_change(struct raft *r, const struct raft_event *e);
+struct raft_peer *raft_peer(const struct raft *r, uint64_t id); /* or NULL */
+void raft_sync_peers(struct raft *r);
+void raft_drop_leavers(struct raft *r);
+bool raft_is_active(const struct raft *r, uint64_t id);
+
+/* replicate.c */
+void raft_peer_probe(struct raft *r, struct raft_peer *p, uint64_t next);
+void raft_replicate(struct raft *r, struct raft_peer *p);
+void raft_replicate_all(struct raft *r);
+int raft_on_appended(struct raft *r, const struct raft_message *m);
+void raft_unstick(struct raft *r, struct raft_peer *p);
+void raft_leave_silent(struct raft *r, struct raft_peer *p);
+
+/* snapshot.c */
+void raft_begin_snapshot(struct raft *r, struct raft_peer *p);
+void raft_send_chunks(struct raft *r, struct raft_peer *p);
+int64_t raft_snapshot_ready(struct raft *r, const struct raft_event *e);
+void raft_on_chunk_taken(struct raft *r, const struct raft_message *m);
+int raft_on_chunk(struct raft *r, const struct raft_message *m);
+int64_t raft_cut(struct raft *r, uint64_t index);
+
+/* follower.c */
+int raft_on_append(struct raft *r, const struct raft_message *m);
+int raft_on_heartbeat(struct raft *r, const struct raft_message *m);

@@ -1,0 +1,290 @@
+/*
+ * The promises, each checked where it could be broken first:
+ *   election safety      a term has one leader
+ *   log matching         an entry of an index and term is one entry, and so is all before it
+ *   leader completeness  who comes to lead has all that was ever agreed
+ *   agreement            what a leader calls agreed is on the disks of a majority
+ *   state machine safety everybody applies the same, each once, in the same order
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/raft-sim/sim.h"
+
+static uint64_t entry_hash(const struct raft_entry *e)
+{
+        uint64_t h = mix(e->term, (uint64_t)e->kind);
+
+        for (size_t i = 0; e->bytes && i < e->bytes->len; i++)
+                h = (h ^ e->bytes->data[i]) * 0x100000001b3u;
+        return h;
+}
+
+static struct slot *slot_at(struct world *w, uint64_t index)
+{
+        if (index >= w->n_slots) {
+                size_t n = MAX((size_t)index + 1, w->n_slots * 2);
+
+                w->slots = xreallocarray(w->slots, n, sizeof(*w->slots));
+                memset(w->slots + w->n_slots, 0, (n - w->n_slots) * sizeof(*w->slots));
+                w->n_slots = n;
+        }
+        return &w->slots[index];
+}
+
+void check_leader(struct node *n)
+{
+        struct world *w = n->w;
+
+        if (n->term >= w->n_leaders) {
+                size_t more = (size_t)n->term + 64;
+
+                w->leaders = xreallocarray(w->leaders, more, sizeof(*w->leaders));
+                memset(w->leaders + w->n_leaders, 0, (more - w->n_leaders) * sizeof(*w->leaders));
+                w->n_leaders = more;
+        }
+        w->counts.elections++;
+        if (w->leaders[n->term])
+                fail(w, "term %lu: nodes %lu and %lu lead", n->term, w->leaders[n->term], n->id);
+        w->leaders[n->term] = n->id;
+        if (w->is_perfect && !w->is_change_expected && w->counts.elections > 1)
+                fail(w, "node %lu took leadership though nothing had happened", n->id);
+        w->is_change_expected = false;
+        for (uint64_t i = raft_base(n->raft)->index + 1; i <= w->committed; i++) {
+                const struct raft_entry *e = raft_entry_at(n->raft, i);
+
+                /* Who was elected late, in an older term, need not have it. */
+                if (w->slots[i].told_in < n->term && (!e || e->term != w->slots[i].term)) {
+                        fail(w, "node %lu leads term %lu without entry %lu, which was agreed",
+                             n->id, n->term, i);
+                        return;
+                }
+        }
+}
+
+/* The term that the entry before has in n's log; of a base that is 0 as well. */
+static uint64_t term_before(struct node *n, uint64_t index)
+{
+        struct raft_base base;
+
+        return raft_base_at(n->raft, index - 1, &base) == 0 ? base.term : 0;
+}
+
+static void check_entry(struct node *n, uint64_t index, const struct raft_entry *e)
+{
+        struct slot *s = slot_at(n->w, index);
+        struct version v = {e->term, term_before(n, index), entry_hash(e)};
+
+        for (size_t i = 0; i < s->n; i++) {
+                const struct version *it = &s->versions[i];
+
+                if (it->term != v.term)
+                        continue;
+                if (it->hash != v.hash || it->prev_term != v.prev_term)
+                        fail(n->w, "node %lu: entry %lu of term %lu is not what others have", n->id,
+                             index, e->term);
+                return;
+        }
+        s->versions = xreallocarray(s->versions, s->n + 1, sizeof(*s->versions));
+        s->versions[s->n++] = v;
+}
+
+void check_write(struct node *n, const struct raft_write *write)
+{
+        if (write->from && write->from <= n->told)
+                fail(n->w, "node %lu writes over entry %lu, which was agreed", n->id, write->from);
+        for (size_t i = 0; i < write->n_entries; i++)
+                check_entry(n, write->from + i, &write->entries[i]);
+}
+
+/* --- what is agreed -----------------------------------------------------------------------------
+ */
+static bool has_durable(const struct node *n, uint64_t index, uint64_t term)
+{
+        const struct disk *d = &n->disk;
+
+        if (index <= d->base.index)
+                return true;
+        return index <= d->base.index + d->n && d->entries[index - d->base.index - 1].term == term;
+}
+
+static bool is_on_majority(struct world *w, const struct raft_members *m, uint64_t index,
+                           uint64_t term)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < m->n; i++) {
+                const struct node *it = node_by_id(w, m->of[i].id);
+
+                n += m->of[i].is_voter && it && has_durable(it, index, term);
+        }
+        return n > raft_members_count_voters(m) / 2;
+}
+
+/* Of the lists of members by which it may have been counted, one has a majority for it. */
+static bool is_agreed(struct node *n, uint64_t index, uint64_t term)
+{
+        struct world *w = n->w;
+        struct raft_base base;
+        struct node *it;
+
+        if (raft_base_at(n->raft, index, &base) == 0 &&
+            is_on_majority(w, &base.members, index, term))
+                return true;
+        FOREACH_NODE(it, w)
+        {
+                if (it->raft && (it == n || it->role == RAFT_LEADER) &&
+                    is_on_majority(w, raft_members(it->raft), index, term))
+                        return true;
+        }
+        return is_on_majority(w, &w->members, index, term);
+}
+
+static void on_members(struct world *w, const struct raft_entry *e)
+{
+        struct node *it;
+
+        if (raft_members_decode(e->bytes->data, e->bytes->len, &w->members) < 0)
+                fail(w, "members cannot be read");
+        w->counts.changes++;
+        FOREACH_NODE(it, w)
+        {
+                bool is_member = raft_members_find(&w->members, it->id) != NULL;
+
+                if (it->was_member && !is_member && !it->is_out) {
+                        it->is_out = true;
+                        it->restart_at = TIME_NEVER;
+                }
+                it->was_member |= is_member;
+        }
+}
+
+static void commit_first(struct node *n, uint64_t index, const struct raft_entry *e)
+{
+        struct world *w = n->w;
+        struct slot *s = slot_at(w, index);
+
+        if (index != w->committed + 1)
+                fail(w, "node %lu: entry %lu is agreed right after %lu", n->id, index,
+                     w->committed);
+        if (!is_agreed(n, index, e->term))
+                fail(w, "node %lu: entry %lu of term %lu is called agreed, and is on no majority",
+                     n->id, index, e->term);
+        s->is_committed = true;
+        s->term = e->term;
+        s->told_in = n->term;
+        s->op = entry_op(e);
+        s->hash = mix(index > 1 ? w->slots[index - 1].hash : 0, entry_hash(e));
+        w->committed = index;
+        w->counts.commits++;
+        if (e->kind == RAFT_ENTRY_MEMBERS)
+                on_members(w, e);
+}
+
+void check_commit(struct node *n, uint64_t index)
+{
+        struct world *w = n->w;
+        const struct raft_entry *e = raft_entry_at(n->raft, index);
+
+        if (!e) { /* a snapshot that was taken over */
+                if (index > w->committed)
+                        fail(w, "node %lu: entry %lu comes by snapshot before it was agreed", n->id,
+                             index);
+                return;
+        }
+        if (!slot_at(w, index)->is_committed)
+                commit_first(n, index, e);
+        else if (w->slots[index].term != e->term)
+                fail(w, "node %lu: entry %lu of term %lu was agreed, but another has term %lu",
+                     n->id, index, e->term, w->slots[index].term);
+}
+
+void check_applied(struct node *n, const struct raft_entry *e)
+{
+        struct world *w = n->w;
+        uint64_t index = n->state.index;
+
+        n->state.hash = mix(n->state.hash, entry_hash(e));
+        if (!slot_at(w, index)->is_committed || n->state.hash != w->slots[index].hash)
+                fail(w, "node %lu: has applied something else up to entry %lu", n->id, index);
+}
+
+/* --- the end ------------------------------------------------------------------------------------
+ */
+static const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static const char *say(const char *format, ...)
+{
+        static char text[256];
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        return text;
+}
+
+static const struct node *only_leader(struct world *w)
+{
+        const struct node *leader = NULL, *n;
+
+        FOREACH_NODE(n, w)
+        {
+                if (!n->raft || n->role != RAFT_LEADER)
+                        continue;
+                if (leader)
+                        return NULL;
+                leader = n;
+        }
+        return leader;
+}
+
+static const char *check_member(struct world *w, const struct node *leader, uint64_t id)
+{
+        const struct node *n = node_by_id(w, id);
+
+        if (!n || !n->raft)
+                return say("node %lu is dead", id);
+        if (n->leader != leader->id)
+                return say("node %lu follows %lu", id, n->leader);
+        if (raft_last_index(n->raft) != raft_last_index(leader->raft))
+                return say("node %lu has a log up to %lu, not %lu", id, raft_last_index(n->raft),
+                           raft_last_index(leader->raft));
+        if (n->state.index != w->committed || n->told != w->committed)
+                return say("node %lu has applied up to %lu of %lu", id, n->state.index,
+                           w->committed);
+        if (n->state.hash != w->slots[w->committed].hash)
+                return say("node %lu has another state", id);
+        if (n->is_removed)
+                return say("node %lu thinks that it was removed", id);
+        return NULL;
+}
+
+/* Every operation is on the chain at most once. */
+static const char *check_once(struct world *w)
+{
+        _cleanup_free_ bool *is_seen = xcalloc((size_t)w->next_op + 2, 1);
+
+        for (uint64_t i = 1; i <= w->committed; i++) {
+                uint64_t op = w->slots[i].op;
+
+                if (op && is_seen[op])
+                        return say("operation %lu was done twice", op);
+                is_seen[op] = op != 0;
+        }
+        return NULL;
+}
+
+const char *check_converged(struct world *w)
+{
+        const struct node *leader = only_leader(w);
+        const char *stuck = NULL;
+
+        if (!leader)
+                return "no leader, or more than one";
+        if (raft_last_index(leader->raft) != w->committed)
+                return say("the log goes to %lu, agreed is %lu", raft_last_index(leader->raft),
+                           w->committed);
+        for (size_t i = 0; i < w->members.n && !stuck; i++)
+                stuck = check_member(w, leader, w->members.of[i].id);
+        return stuck ? stuck : check_once(w);
+}

@@ -1,0 +1,61 @@
+/* The simulator's parts, by file. To be included by sim.h alone. */
+#pragma once
+
+#include <stdarg.h>
+
+#ifndef KEYS
+#include "tests/raft-sim/sim.h"
+#endif
+
+/* world.c: time, chance, network. */
+/* Calls fn later. With a node: only if its process is still the same one then. arg: from the heap
+ * or NULL; freed after the call. */
+void at(struct world *w, int64_t delay_ms, event_fn *fn, struct node *n, void *arg);
+bool run_until(struct world *w, int64_t until_ms);
+bool chance(struct world *w, uint64_t of_thousand);
+int64_t between(struct world *w, int64_t low, int64_t high);
+void fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void trace(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void world_done(struct world *w);
+/* Carries a message over the (bad) network. */
+void carry(struct node *from, const struct raft_message *m);
+struct node *node_by_id(struct world *w, uint64_t id); /* NULL: not used */
+
+/* node.c: a manager's driver. */
+struct node *node_new(struct world *w); /* NULL: no id is left */
+void node_start(struct node *n);
+void node_crash(struct node *n);
+void node_pause(struct node *n, int64_t ms);
+int64_t node_step(struct node *n, struct raft_event *e);
+void node_on_disk(struct node *n, const struct disk_done *done); /* it is durable */
+void node_persisted(struct node *n, uint64_t seq);
+void node_done(struct node *n);
+uint64_t entry_op(const struct raft_entry *e); /* 0: not a client's */
+uint64_t entry_key(const struct raft_entry *e);
+
+/* disk.c */
+void disk_queue(struct node *n, const struct disk_op *op); /* takes what is in it */
+void disk_crash(struct node *n);                           /* what was on its way may be torn */
+void disk_wipe(struct node *n);
+void snapshot_bytes(const struct state *s, uint64_t offset, size_t len, uint8_t *ret);
+uint64_t snapshot_size(const struct state *s);
+uint64_t mix(uint64_t a, uint64_t b);
+
+/* client.c */
+void client_act(struct world *w, struct node *unused, void *arg);
+void client_applied(struct node *n, uint64_t index, uint64_t term);
+void client_reads(struct node *n);
+void client_lost(struct node *n); /* what waits at this node will never be answered */
+
+/* fault.c: faults, and the administrator. */
+void draw_world(struct world *w);
+void fault_act(struct world *w, struct node *unused, void *arg);
+void admin_act(struct world *w, struct node *unused, void *arg);
+void heal(struct world *w);
+
+/* check.c: each fails the world when a promise is broken. */
+void check_leader(struct node *n);
+void check_write(struct node *n, const struct raft_write *write);
+void check_commit(struct node *n, uint64_t index);
+void check_applied(struct node *n, const struct raft_entry *e);
+const char *check_converged(struct world *w); /* NULL: it is; else what is stuck */
