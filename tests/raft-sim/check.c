@@ -47,8 +47,8 @@ void check_leader(struct node *n)
         if (w->leaders[n->term])
                 fail(w, "term %lu: nodes %lu and %lu lead", n->term, w->leaders[n->term], n->id);
         w->leaders[n->term] = n->id;
-        if (w->is_perfect && !w->is_change_expected && w->counts.elections > 1)
-                fail(w, "node %lu took leadership though nothing had happened", n->id);
+        if (w->is_calm && !w->is_change_expected && w->counts.elections > 1)
+                fail(w, "node %lu took leadership though the leader was well", n->id);
         w->is_change_expected = false;
         for (uint64_t i = raft_base(n->raft)->index + 1; i <= w->committed; i++) {
                 const struct raft_entry *e = raft_entry_at(n->raft, i);
@@ -121,23 +121,33 @@ static bool is_on_majority(struct world *w, const struct raft_members *m, uint64
         return n > raft_members_count_voters(m) / 2;
 }
 
-/* Of the lists of members by which it may have been counted, one has a majority for it. */
-static bool is_agreed(struct node *n, uint64_t index, uint64_t term)
+/* By one of the lists of members from index on, in n's log, a majority has it. */
+static bool is_agreed_in(const struct node *n, uint64_t index, uint64_t term)
 {
-        struct world *w = n->w;
         struct raft_base base;
-        struct node *it;
 
-        if (raft_base_at(n->raft, index, &base) == 0 &&
-            is_on_majority(w, &base.members, index, term))
-                return true;
-        FOREACH_NODE(it, w)
-        {
-                if (it->raft && (it == n || it->role == RAFT_LEADER) &&
-                    is_on_majority(w, raft_members(it->raft), index, term))
+        for (uint64_t i = index; raft_base_at(n->raft, i, &base) == 0; i++) {
+                const struct raft_entry *e = raft_entry_at(n->raft, i + 1);
+
+                if ((!e || e->kind == RAFT_ENTRY_MEMBERS) &&
+                    is_on_majority(n->w, &base.members, index, term))
                         return true;
         }
-        return is_on_majority(w, &w->members, index, term);
+        return false;
+}
+
+/* Whoever counted it is the one that tells it, or leads. */
+static bool is_agreed(struct node *n, uint64_t index, uint64_t term)
+{
+        struct node *it;
+
+        if (is_agreed_in(n, index, term))
+                return true;
+        FOREACH_NODE(it, n->w) {
+                if (it->raft && it->role == RAFT_LEADER && is_agreed_in(it, index, term))
+                        return true;
+        }
+        return false;
 }
 
 static void on_members(struct world *w, const struct raft_entry *e)
@@ -186,6 +196,9 @@ void check_commit(struct node *n, uint64_t index)
         struct world *w = n->w;
         const struct raft_entry *e = raft_entry_at(n->raft, index);
 
+        if (!has_durable(n, index, e ? e->term : 0))
+                fail(w, "node %lu: entry %lu is called agreed, and is not on its own disk", n->id,
+                     index);
         if (!e) { /* a snapshot that was taken over */
                 if (index > w->committed)
                         fail(w, "node %lu: entry %lu comes by snapshot before it was agreed", n->id,
@@ -207,6 +220,51 @@ void check_applied(struct node *n, const struct raft_entry *e)
         n->state.hash = mix(n->state.hash, entry_hash(e));
         if (!slot_at(w, index)->is_committed || n->state.hash != w->slots[index].hash)
                 fail(w, "node %lu: has applied something else up to entry %lu", n->id, index);
+}
+
+/* --- leading ------------------------------------------------------------------------------------
+ */
+static bool is_same(const struct raft_members *a, const struct raft_members *b)
+{
+        for (size_t i = 0; i < a->n && i < b->n; i++) {
+                if (a->of[i].id != b->of[i].id || a->of[i].is_voter != b->of[i].is_voter)
+                        return false;
+        }
+        return a->n == b->n;
+}
+
+void check_leading(struct node *n)
+{
+        struct raft_base agreed;
+
+        const struct raft_members *newest = raft_members(n->raft);
+
+        if (raft_members_is_voter(newest, n->id) ||
+            raft_base_at(n->raft, n->told, &agreed) < 0 || !is_same(&agreed.members, newest))
+                return;
+        fail(n->w, "node %lu leads on although it was agreed that it has no vote", n->id);
+}
+
+/* One that was superseded hears no majority any more, and must have noticed by now. */
+void check_stale(struct world *w)
+{
+        int64_t limit = 3 * w->settings.election_max_ms;
+        struct node *old, *new;
+
+        if (w->faults.slow || w->faults.pause) /* old answers may come late */
+                return;
+        FOREACH_NODE(old, w)
+        {
+                FOREACH_NODE(new, w)
+                {
+                        if (old->raft && new->raft &&
+                            old->role == RAFT_LEADER &&new->role ==
+                                    RAFT_LEADER &&new->term > old->term &&
+                            w->now_ms - new->leads_since > limit)
+                                fail(w, "node %lu still leads term %lu, node %lu term %lu", old->id,
+                                     old->term, new->id, new->term);
+                }
+        }
 }
 
 /* --- the end ------------------------------------------------------------------------------------

@@ -8,28 +8,49 @@
 
 static void quiet(struct world *w)
 {
-        w->faults = (struct faults){.delay_ms = 4, .disk_ms = 6};
+        w->faults = (struct faults){.delay_ms = 4, .disk_ms = 6, .restart_ms = 1000};
 }
 
-void draw_world(struct world *w)
+static void draw_settings(struct world *w)
 {
         static const size_t targets[] = {1, 3, 3, 3, 5, 5, 7};
-        struct faults *f = &w->faults;
         struct rng *r = &w->rng;
+        int64_t heartbeat = between(w, 20, 100);
 
         w->target = targets[rng_below(r, ARRAY_SIZE(targets))];
         w->n_clients = 1 + rng_below(r, CLIENTS_MAX);
         w->settings = (struct raft_settings){
-                .append_bytes_max = 200 + rng_below(r, 4000),
+                .heartbeat_ms = heartbeat,
+                .election_min_ms = heartbeat * between(w, 3, 6),
+                .append_bytes_max = chance(w, 300) ? 1 : 200 + rng_below(r, 4000),
                 .inflight_bytes_max = 1000 + rng_below(r, 10000),
                 .chunk_bytes = 100 + rng_below(r, 1000),
                 .log_bytes_max = chance(w, 300) ? 20000 : 500000,
                 .log_keep_bytes = 1 + rng_below(r, 5000),
         };
+        w->settings.election_max_ms = w->settings.election_min_ms * 2;
+}
+
+/* Blows that come where they hurt, one after the other. */
+static void draw_spite(struct world *w)
+{
+        struct faults *f = &w->faults;
+
+        f->elected = rng_below(&w->rng, 600);
+        f->sending = chance(w, 300) ? 0 : rng_below(&w->rng, 40);
+        f->agreed = chance(w, 300) ? 0 : rng_below(&w->rng, 40);
+        f->restart_ms = between(w, 20, 600);
+}
+
+void draw_world(struct world *w)
+{
+        struct faults *f = &w->faults;
+        struct rng *r = &w->rng;
+
+        draw_settings(w);
         quiet(w);
-        /* A tenth of the worlds is perfect: there nothing may happen by itself. */
-        w->is_perfect = chance(w, 100);
-        if (w->is_perfect)
+        w->is_calm = chance(w, 150);
+        if (w->is_calm)
                 return;
         f->loss = chance(w, 300) ? 0 : rng_below(r, 80);
         f->duplicate = chance(w, 300) ? 0 : rng_below(r, 80);
@@ -44,6 +65,9 @@ void draw_world(struct world *w)
         f->delay_ms = chance(w, 200) ? 40 : between(w, 1, 8);
         f->disk_ms = chance(w, 200) ? 60 : between(w, 1, 12);
         f->drift = chance(w, 500) ? 0.02 : 0.3;
+        f->restart_ms = between(w, 100, 3000);
+        if (chance(w, 500))
+                draw_spite(w);
 }
 
 /* --- faults -------------------------------------------------------------------------------------
@@ -85,6 +109,25 @@ static void isolate(struct world *w, struct node *n)
                 if (how != 1)
                         block(w, i, it);
         }
+}
+
+static void blow(struct world *w, struct node *n, void *arg UNUSED)
+{
+        if (w->is_healed)
+                return;
+        if (chance(w, 500)) {
+                node_crash(n);
+                return;
+        }
+        trace(w, "node %lu is cut off", n->id);
+        isolate(w, n);
+        at(w, between(w, 20, 2 * w->settings.election_max_ms), mend_links, NULL, NULL);
+}
+
+void spite(struct node *n, uint64_t of_thousand)
+{
+        if (!n->w->is_healed && chance(n->w, of_thousand))
+                at(n->w, between(n->w, 0, n->w->faults.delay_ms * 3), blow, n, NULL);
 }
 
 static struct node *any(struct world *w)
@@ -142,9 +185,42 @@ static void turn_of(struct world *w, struct node *n)
         if (n->raft)
                 return;
         if (!n->restart_at)
-                n->restart_at = w->now_ms + between(w, 10, chance(w, 200) ? 15000 : 2000);
+                n->restart_at =
+                        w->now_ms + between(w, 1, w->faults.restart_ms * (chance(w, 100) ? 8 : 1));
         if (w->now_ms >= n->restart_at)
                 node_start(n);
+}
+
+/* In a calm world one follower at a time is hurt, where the others are enough without it. Whether
+ * it only sends, only hears, is stopped or dead: when it comes back it must disturb nobody. */
+static void calm_end(struct world *w, struct node *unused UNUSED, void *arg UNUSED)
+{
+        struct node *n = node_by_id(w, w->victim);
+
+        mend_links(w, NULL, NULL);
+        if (!n->is_wiped)
+                node_start(n);
+        w->victim = 0;
+}
+
+static void hurt_follower(struct world *w)
+{
+        struct node *n = any(w), *leader = node_by_id(w, w->hint);
+        int64_t ms = between(w, 20, 5 * w->settings.election_max_ms);
+
+        if (w->victim || !leader || !leader->raft || !leader->is_ready || n == leader || !n->raft ||
+            n->is_out || chance(w, 700) ||
+            raft_members_count_voters(raft_members(leader->raft)) < 3)
+                return;
+        w->victim = n->id;
+        if (chance(w, 300))
+                node_crash(n);
+        else if (chance(w, 300))
+                node_pause(n, ms);
+        else
+                isolate(w, n);
+        trace(w, "node %lu is the victim for %ld ms", n->id, ms);
+        at(w, ms + 3 * w->settings.election_max_ms, calm_end, NULL, NULL);
 }
 
 void fault_act(struct world *w, struct node *unused UNUSED, void *arg UNUSED)
@@ -155,6 +231,9 @@ void fault_act(struct world *w, struct node *unused UNUSED, void *arg UNUSED)
                 return;
         FOREACH_NODE(n, w)
         turn_of(w, n);
+        check_stale(w);
+        if (w->is_calm && !w->is_change_expected)
+                hurt_follower(w);
         hurt_one(w);
         cut_links(w);
         if (chance(w, w->faults.crash_all)) {
@@ -299,8 +378,9 @@ void admin_act(struct world *w, struct node *unused UNUSED, void *arg UNUSED)
 
         if (w->is_healed)
                 return;
-        at(w, between(w, 50, w->now_ms < 5000 ? 300 : 3000), admin_act, NULL, NULL);
-        if (!leader)
+        at(w, between(w, 50, w->now_ms < 5000 || w->faults.elected ? 300 : 3000), admin_act, NULL,
+           NULL);
+        if (!leader || w->victim)
                 return;
         voters = raft_members_count_voters(raft_members(leader->raft));
         if (chance(w, 150))

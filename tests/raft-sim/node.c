@@ -256,7 +256,9 @@ static void on_role(struct node *n, const struct raft_output *out)
                 client_lost(n);
         if (n->role == RAFT_LEADER) {
                 trace(n->w, "node %lu: leads term %lu", n->id, n->term);
+                n->leads_since = n->w->now_ms;
                 check_leader(n);
+                spite(n, n->w->faults.elected);
         }
 }
 
@@ -266,8 +268,12 @@ static void on_commit(struct node *n, uint64_t index)
                 fail(n->w, "node %lu: agreed up to %lu after %lu", n->id, index, n->told);
         for (uint64_t i = n->told + 1; i <= index; i++)
                 check_commit(n, i);
+        if (index > n->told && n->role == RAFT_LEADER)
+                spite(n, n->w->faults.agreed);
         n->told = index;
         plan_apply(n);
+        if (n->role == RAFT_LEADER)
+                check_leading(n);
 }
 
 static void carry_out(struct node *n, struct raft_output *out)
@@ -282,6 +288,8 @@ static void carry_out(struct node *n, struct raft_output *out)
                 memset(&out->write, 0, sizeof(out->write));
                 disk_queue(n, &op);
         }
+        if (out->n_messages && out->messages[0].kind == RAFT_APPEND)
+                spite(n, n->w->faults.sending);
         for (size_t i = 0; i < out->n_messages; i++)
                 say(n, &out->messages[i]);
         for (size_t i = 0; i < out->n_want_snapshot; i++)

@@ -51,6 +51,7 @@ void client_lost(struct node *n); /* what waits at this node will never be answe
 void draw_world(struct world *w);
 void fault_act(struct world *w, struct node *unused, void *arg);
 void admin_act(struct world *w, struct node *unused, void *arg);
+void spite(struct node *n, uint64_t of_thousand); /* perhaps a blow, here and now */
 void heal(struct world *w);
 
 /* check.c: each fails the world when a promise is broken. */
@@ -58,4 +59,6 @@ void check_leader(struct node *n);
 void check_write(struct node *n, const struct raft_write *write);
 void check_commit(struct node *n, uint64_t index);
 void check_applied(struct node *n, const struct raft_entry *e);
+void check_leading(struct node *n);           /* after each step of a leader */
+void check_stale(struct world *w);            /* now and then */
 const char *check_converged(struct world *w); /* NULL: it is; else what is stuck */

@@ -71,6 +71,7 @@ struct node {
 
         /* The driver. */
         uint64_t term, leader, told, read_round, read_index;
+        int64_t leads_since;
         enum raft_role role;
         bool is_ready, is_removed, is_applying, is_installing;
         struct state state;
@@ -86,6 +87,8 @@ struct faults {                         /* how bad the world is; chances are of 
         uint64_t loss, duplicate, slow; /* a message */
         uint64_t crash, crash_all, pause, partition, cut; /* a turn of the fault maker */
         uint64_t disk_full, disk_slow;
+        uint64_t elected, sending, agreed; /* a blow at whoever is, did, heard just that */
+        int64_t restart_ms;
         int64_t delay_ms, disk_ms;
         double drift;
 };
@@ -111,7 +114,8 @@ struct world {
         uint64_t seed;
         struct rng rng;
         int64_t now_ms;
-        bool is_verbose, is_healed, is_perfect, is_closing;
+        bool is_verbose, is_healed, is_closing;
+        bool is_calm; /* no leader is ever hurt: then it stays, unless it is told to go */
         struct faults faults;
         struct raft_settings settings;
         struct event *events; /* binary heap */
@@ -119,6 +123,7 @@ struct world {
         uint64_t event_seq;
         struct node nodes[NODES_MAX]; /* of id i + 1 */
         size_t n_nodes, target;       /* voters that the administrator strives for */
+        uint64_t victim;              /* of a calm world: the one follower that is hurt */
         bool is_blocked[NODES_MAX][NODES_MAX];
         struct op ops[CLIENTS_MAX];
         uint64_t n_clients, next_op, hint, floor[KEYS];
