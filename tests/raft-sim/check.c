@@ -1,6 +1,6 @@
 /*
  * The promises, each checked where it could be broken first:
- *   election safety      a term has one leader
+ *   election safety      a term has one leader, and a node one vote in it
  *   log matching         an entry of an index and term is one entry, and so is all before it
  *   leader completeness  who comes to lead has all that was ever agreed
  *   agreement            what a leader calls agreed is on the disks of a majority
@@ -62,6 +62,21 @@ void check_leader(struct node *n)
         }
 }
 
+void check_vote(struct node *n, const struct raft_message *m)
+{
+        uint64_t to = m->kind == RAFT_VOTE ? n->id : m->to;
+
+        if (m->kind == RAFT_VOTED && !m->voted.is_granted)
+                return;
+        if (m->kind == RAFT_VOTED)
+                spite(n, n->w->faults.voted);
+        if (n->voted_term == m->term && n->voted_for != to)
+                fail(n->w, "node %lu votes for %lu and %lu in term %lu", n->id, n->voted_for, to,
+                     m->term);
+        n->voted_term = m->term;
+        n->voted_for = to;
+}
+
 /* The term that the entry before has in n's log; of a base that is 0 as well. */
 static uint64_t term_before(struct node *n, uint64_t index)
 {
@@ -87,6 +102,13 @@ static void check_entry(struct node *n, uint64_t index, const struct raft_entry 
         }
         s->versions = xreallocarray(s->versions, s->n + 1, sizeof(*s->versions));
         s->versions[s->n++] = v;
+        if (e->kind != RAFT_ENTRY_MEMBERS)
+                return;
+        n->w->lists = xreallocarray(n->w->lists, n->w->n_lists + 1, sizeof(*n->w->lists));
+        struct list_of_members *list = &n->w->lists[n->w->n_lists++];
+        list->index = index;
+        if (raft_members_decode(e->bytes->data, e->bytes->len, &list->members) < 0)
+                fail(n->w, "members cannot be read");
 }
 
 void check_write(struct node *n, const struct raft_write *write)
@@ -121,30 +143,18 @@ static bool is_on_majority(struct world *w, const struct raft_members *m, uint64
         return n > raft_members_count_voters(m) / 2;
 }
 
-/* By one of the lists of members from index on, in n's log, a majority has it. */
-static bool is_agreed_in(const struct node *n, uint64_t index, uint64_t term)
+/* By the list of members at index, or any later one: whoever counted may be dead by now. */
+static bool is_agreed(const struct node *n, uint64_t index, uint64_t term)
 {
+        struct world *w = n->w;
         struct raft_base base;
 
-        for (uint64_t i = index; raft_base_at(n->raft, i, &base) == 0; i++) {
-                const struct raft_entry *e = raft_entry_at(n->raft, i + 1);
-
-                if ((!e || e->kind == RAFT_ENTRY_MEMBERS) &&
-                    is_on_majority(n->w, &base.members, index, term))
-                        return true;
-        }
-        return false;
-}
-
-/* Whoever counted it is the one that tells it, or leads. */
-static bool is_agreed(struct node *n, uint64_t index, uint64_t term)
-{
-        struct node *it;
-
-        if (is_agreed_in(n, index, term))
+        if (raft_base_at(n->raft, index, &base) == 0 &&
+            is_on_majority(w, &base.members, index, term))
                 return true;
-        FOREACH_NODE(it, n->w) {
-                if (it->raft && it->role == RAFT_LEADER && is_agreed_in(it, index, term))
+        for (size_t i = 0; i < w->n_lists; i++) {
+                if (w->lists[i].index > index &&
+                    is_on_majority(w, &w->lists[i].members, index, term))
                         return true;
         }
         return false;
@@ -157,8 +167,7 @@ static void on_members(struct world *w, const struct raft_entry *e)
         if (raft_members_decode(e->bytes->data, e->bytes->len, &w->members) < 0)
                 fail(w, "members cannot be read");
         w->counts.changes++;
-        FOREACH_NODE(it, w)
-        {
+        FOREACH_NODE (it, w) {
                 bool is_member = raft_members_find(&w->members, it->id) != NULL;
 
                 if (it->was_member && !is_member && !it->is_out) {
@@ -224,25 +233,21 @@ void check_applied(struct node *n, const struct raft_entry *e)
 
 /* --- leading ------------------------------------------------------------------------------------
  */
-static bool is_same(const struct raft_members *a, const struct raft_members *b)
+static bool is_change_under_way(const struct node *n)
 {
-        for (size_t i = 0; i < a->n && i < b->n; i++) {
-                if (a->of[i].id != b->of[i].id || a->of[i].is_voter != b->of[i].is_voter)
-                        return false;
+        const struct raft_entry *e;
+
+        for (uint64_t i = n->told + 1; (e = raft_entry_at(n->raft, i)); i++) {
+                if (e->kind == RAFT_ENTRY_MEMBERS)
+                        return true;
         }
-        return a->n == b->n;
+        return false;
 }
 
 void check_leading(struct node *n)
 {
-        struct raft_base agreed;
-
-        const struct raft_members *newest = raft_members(n->raft);
-
-        if (raft_members_is_voter(newest, n->id) ||
-            raft_base_at(n->raft, n->told, &agreed) < 0 || !is_same(&agreed.members, newest))
-                return;
-        fail(n->w, "node %lu leads on although it was agreed that it has no vote", n->id);
+        if (!raft_members_is_voter(raft_members(n->raft), n->id) && !is_change_under_way(n))
+                fail(n->w, "node %lu leads on although it was agreed that it has no vote", n->id);
 }
 
 /* One that was superseded hears no majority any more, and must have noticed by now. */
@@ -253,10 +258,8 @@ void check_stale(struct world *w)
 
         if (w->faults.slow || w->faults.pause) /* old answers may come late */
                 return;
-        FOREACH_NODE(old, w)
-        {
-                FOREACH_NODE(new, w)
-                {
+        FOREACH_NODE (old, w) {
+                FOREACH_NODE (new, w) {
                         if (old->raft && new->raft &&
                             old->role == RAFT_LEADER &&new->role ==
                                     RAFT_LEADER &&new->term > old->term &&
@@ -285,8 +288,7 @@ static const struct node *only_leader(struct world *w)
 {
         const struct node *leader = NULL, *n;
 
-        FOREACH_NODE(n, w)
-        {
+        FOREACH_NODE (n, w) {
                 if (!n->raft || n->role != RAFT_LEADER)
                         continue;
                 if (leader)

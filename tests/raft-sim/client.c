@@ -119,10 +119,8 @@ static struct node *choose(struct world *w)
         return n;
 }
 
-static void begin(struct world *w, struct op *op)
+static void begin(struct world *w, struct node *n, struct op *op)
 {
-        struct node *n = choose(w);
-
         if (!n->raft || n->paused_until > w->now_ms)
                 return;
         *op = (struct op){.id = ++w->next_op,
@@ -139,6 +137,16 @@ static void begin(struct world *w, struct op *op)
                 propose(w, n, op);
 }
 
+void client_knock(struct world *w, struct node *n, void *arg UNUSED)
+{
+        for (size_t i = 0; i < w->n_clients; i++) {
+                if (!w->ops[i].is_open && !w->is_closing) {
+                        begin(w, n, &w->ops[i]);
+                        return;
+                }
+        }
+}
+
 void client_act(struct world *w, struct node *unused UNUSED, void *arg UNUSED)
 {
         for (size_t i = 0; i < w->n_clients && !w->is_closing; i++) {
@@ -149,7 +157,7 @@ void client_act(struct world *w, struct node *unused UNUSED, void *arg UNUSED)
                         close_op(op);
                 }
                 if (!op->is_open && chance(w, 500))
-                        begin(w, op);
+                        begin(w, choose(w), op);
         }
-        at(w, between(w, 5, 40), client_act, NULL, NULL);
+        at(w, between(w, 5, w->client_pause_ms), client_act, NULL, NULL);
 }

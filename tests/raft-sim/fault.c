@@ -1,10 +1,7 @@
-/* What goes wrong, and who changes the members meanwhile. */
-#include <stdio.h>
+/* What kind of world it is, and what goes wrong in it. */
 #include <string.h>
 
 #include "tests/raft-sim/sim.h"
-
-#define MEMBERS_AT_ONCE 9
 
 static void quiet(struct world *w)
 {
@@ -19,6 +16,7 @@ static void draw_settings(struct world *w)
 
         w->target = targets[rng_below(r, ARRAY_SIZE(targets))];
         w->n_clients = 1 + rng_below(r, CLIENTS_MAX);
+        w->client_pause_ms = chance(w, 200) ? 600 : 40;
         w->settings = (struct raft_settings){
                 .heartbeat_ms = heartbeat,
                 .election_min_ms = heartbeat * between(w, 3, 6),
@@ -28,7 +26,46 @@ static void draw_settings(struct world *w)
                 .log_bytes_max = chance(w, 300) ? 20000 : 500000,
                 .log_keep_bytes = 1 + rng_below(r, 5000),
         };
+        /* The nearer they are, the more often two stand at once. */
+        w->settings.election_max_ms = w->settings.election_min_ms * between(w, 11, 20) / 10;
+}
+
+/* Elections one upon the other: time-outs as short as the network is slow, members that stay. */
+static void draw_storm(struct world *w)
+{
+        struct faults *f = &w->faults;
+
+        w->is_storm = true;
+        w->is_fixed = chance(w, 600);
+        w->target = w->is_fixed ? (chance(w, 300) ? 3 : 5) : (size_t)between(w, 2, 4);
+        w->settings.append_bytes_max = chance(w, 600) ? 1 : 500;
+        w->settings.heartbeat_ms = 10;
+        w->settings.election_min_ms = between(w, 30, 80);
+        w->settings.election_max_ms = w->settings.election_min_ms + between(w, 5, 60);
+        f->delay_ms = between(w, 3, 30);
+        f->disk_ms = between(w, 1, 30);
+        f->restart_ms = between(w, 5, 200);
+        f->elected = (uint64_t)between(w, 300, 1000);
+        f->agreed = chance(w, 300) ? 0 : rng_below(&w->rng, 200);
+        f->sending = chance(w, 500) ? 0 : rng_below(&w->rng, 40);
+        f->voted = chance(w, 300) ? 0 : rng_below(&w->rng, 300);
+}
+
+/* After MIT's 6.824: each leader dies soon after it was elected, and only as many live as are just
+ * needed, or one less. So entries of old terms come to majorities late, as in figure 8. */
+static void draw_gauntlet(struct world *w)
+{
+        w->is_gauntlet = w->is_fixed = true;
+        w->target = 5;
+        w->settings.append_bytes_max = 1;
+        w->settings.heartbeat_ms = 10;
+        w->settings.election_min_ms = between(w, 30, 60);
         w->settings.election_max_ms = w->settings.election_min_ms * 2;
+        quiet(w);
+        w->faults.delay_ms = between(w, 1, 12);
+        w->faults.disk_ms = between(w, 1, 6);
+        w->faults.loss = chance(w, 500) ? 0 : 100;
+        w->client_pause_ms = 10;
 }
 
 /* Blows that come where they hurt, one after the other. */
@@ -39,6 +76,7 @@ static void draw_spite(struct world *w)
         f->elected = rng_below(&w->rng, 600);
         f->sending = chance(w, 300) ? 0 : rng_below(&w->rng, 40);
         f->agreed = chance(w, 300) ? 0 : rng_below(&w->rng, 40);
+        f->voted = chance(w, 300) ? 0 : rng_below(&w->rng, 300);
         f->restart_ms = between(w, 20, 600);
 }
 
@@ -52,6 +90,10 @@ void draw_world(struct world *w)
         w->is_calm = chance(w, 150);
         if (w->is_calm)
                 return;
+        if (chance(w, 150)) {
+                draw_gauntlet(w);
+                return;
+        }
         f->loss = chance(w, 300) ? 0 : rng_below(r, 80);
         f->duplicate = chance(w, 300) ? 0 : rng_below(r, 80);
         f->slow = chance(w, 300) ? 0 : rng_below(r, 40);
@@ -66,8 +108,10 @@ void draw_world(struct world *w)
         f->disk_ms = chance(w, 200) ? 60 : between(w, 1, 12);
         f->drift = chance(w, 500) ? 0.02 : 0.3;
         f->restart_ms = between(w, 100, 3000);
-        if (chance(w, 500))
+        if (chance(w, 600))
                 draw_spite(w);
+        if (chance(w, 400))
+                draw_storm(w);
 }
 
 /* --- faults -------------------------------------------------------------------------------------
@@ -111,23 +155,52 @@ static void isolate(struct world *w, struct node *n)
         }
 }
 
+static void cut_off(struct world *w, struct node *n)
+{
+        trace(w, "node %lu is cut off", n->id);
+        isolate(w, n);
+        at(w, between(w, 10, 2 * w->settings.election_max_ms), mend_links, NULL, NULL);
+}
+
+static void restart(struct world *w, struct node *unused UNUSED, void *arg)
+{
+        struct node *n = node_by_id(w, *(uint64_t *)arg);
+
+        if (!n->is_wiped)
+                node_start(n);
+}
+
 static void blow(struct world *w, struct node *n, void *arg UNUSED)
 {
         if (w->is_healed)
                 return;
-        if (chance(w, 500)) {
-                node_crash(n);
+        if (chance(w, 400)) {
+                cut_off(w, n);
                 return;
         }
-        trace(w, "node %lu is cut off", n->id);
-        isolate(w, n);
-        at(w, between(w, 20, 2 * w->settings.election_max_ms), mend_links, NULL, NULL);
+        node_crash(n);
+        if (chance(w, 500))
+                at(w, between(w, 1, w->faults.restart_ms), restart, NULL,
+                   xmemdup(&n->id, sizeof(n->id)));
+}
+
+/* Where the members are to stay, they first all come. */
+static bool is_begun(const struct world *w)
+{
+        return !w->is_fixed || w->now_ms > 8000 ||
+               raft_members_count_voters(&w->members) == w->target;
 }
 
 void spite(struct node *n, uint64_t of_thousand)
 {
-        if (!n->w->is_healed && chance(n->w, of_thousand))
-                at(n->w, between(n->w, 0, n->w->faults.delay_ms * 3), blow, n, NULL);
+        struct world *w = n->w;
+
+        if (w->is_healed || !is_begun(w) || !chance(w, of_thousand))
+                return;
+        if (chance(w, 400))
+                cut_off(w, n);
+        if (chance(w, 700))
+                at(w, between(w, 0, w->faults.delay_ms * 3), blow, n, NULL);
 }
 
 static struct node *any(struct world *w)
@@ -223,25 +296,54 @@ static void hurt_follower(struct world *w)
         at(w, ms + 3 * w->settings.election_max_ms, calm_end, NULL, NULL);
 }
 
+static void run_gauntlet(struct world *w)
+{
+        struct node *n, *leader = find_leader(w), *dead = NULL;
+        size_t alive = 0;
+        uint64_t seen = 0;
+
+        if (leader)
+                node_crash(leader);
+        FOREACH_NODE (n, w) {
+                alive += n->raft != NULL;
+                if (!n->raft && !n->is_wiped && rng_below(&w->rng, ++seen) == 0)
+                        dead = n;
+        }
+        if (alive < 3 && dead)
+                node_start(dead);
+        at(w,
+           chance(w, 100) ? between(w, 0, 2 * w->settings.election_max_ms)
+                          : between(w, 0, 2 * w->faults.delay_ms),
+           fault_act, NULL, NULL);
+}
+
 void fault_act(struct world *w, struct node *unused UNUSED, void *arg UNUSED)
 {
         struct node *n;
 
         if (w->is_healed)
                 return;
-        FOREACH_NODE(n, w)
-        turn_of(w, n);
+        if (w->is_gauntlet && is_begun(w)) {
+                run_gauntlet(w);
+                return;
+        }
+        FOREACH_NODE (n, w)
+                turn_of(w, n);
         check_stale(w);
+        if (!is_begun(w)) {
+                at(w, 100, fault_act, NULL, NULL);
+                return;
+        }
         if (w->is_calm && !w->is_change_expected)
                 hurt_follower(w);
         hurt_one(w);
         cut_links(w);
         if (chance(w, w->faults.crash_all)) {
                 trace(w, "the power fails");
-                FOREACH_NODE(n, w)
-                node_crash(n);
+                FOREACH_NODE (n, w)
+                        node_crash(n);
         }
-        at(w, between(w, 20, 400), fault_act, NULL, NULL);
+        at(w, w->is_storm ? between(w, 5, 60) : between(w, 20, 400), fault_act, NULL, NULL);
 }
 
 void heal(struct world *w)
@@ -250,143 +352,13 @@ void heal(struct world *w)
 
         trace(w, "--- all faults stop");
         w->is_healed = true;
+        w->client_pause_ms = 40;
         quiet(w);
         mend_links(w, NULL, NULL);
-        FOREACH_NODE(n, w)
-        {
+        FOREACH_NODE (n, w) {
                 n->is_disk_full = false;
                 n->disk_slow_until = 0;
                 if (!n->is_wiped && !n->raft)
                         node_start(n);
         }
-}
-
-/* --- the administrator --------------------------------------------------------------------------
- */
-static struct node *find_leader(struct world *w)
-{
-        struct node *n, *found = NULL;
-
-        FOREACH_NODE(n, w)
-        {
-                if (n->raft && n->role == RAFT_LEADER && n->paused_until <= w->now_ms &&
-                    (!found || chance(w, 500)))
-                        found = n;
-        }
-        return found;
-}
-
-static const struct raft_member *pick(struct world *w, const struct raft_members *m, bool is_voter)
-{
-        const struct raft_member *found = NULL;
-        uint64_t seen = 0;
-
-        for (size_t i = 0; i < m->n; i++) {
-                if (m->of[i].is_voter == is_voter && rng_below(&w->rng, ++seen) == 0)
-                        found = &m->of[i];
-        }
-        return found;
-}
-
-/* One that was never a member for sure, or a new one. */
-static struct node *newcomer(struct world *w)
-{
-        struct node *n;
-
-        FOREACH_NODE(n, w)
-        {
-                if (!n->was_member && !n->is_wiped)
-                        return n;
-        }
-        n = node_new(w);
-        if (n)
-                node_start(n);
-        return n;
-}
-
-static void change(struct world *w, struct node *leader, enum raft_change what, uint64_t id)
-{
-        struct raft_event e = {.kind = RAFT_CHANGE};
-        static const char *const names[] = {"puts learner", "promotes", "demotes", "removes"};
-        bool is_own = id == leader->id && (what == RAFT_DEMOTE || what == RAFT_REMOVE);
-        char address[32];
-
-        snprintf(address, sizeof(address), "10.0.0.%lu:%lu", id, w->next_op % 60000);
-        e.change.what = what;
-        e.change.id = id;
-        e.change.address = address;
-        int64_t rc = node_step(leader, &e);
-        trace(w, "node %lu %s %lu: %ld", leader->id, names[what], id, rc);
-        if (rc >= 0 && is_own) {
-                w->counts.removed_leaders++;
-                w->is_change_expected = true;
-        }
-}
-
-static void transfer(struct world *w, struct node *leader)
-{
-        const struct raft_member *to = pick(w, raft_members(leader->raft), true);
-        struct raft_event e = {.kind = RAFT_TRANSFER};
-
-        e.peer = to && chance(w, 500) ? to->id : 0;
-        if (node_step(leader, &e) < 0)
-                return;
-        trace(w, "node %lu hands over to %lu", leader->id, e.peer);
-        w->counts.transfers++;
-        w->is_change_expected = true;
-}
-
-static bool is_caught_up(const struct node *leader, uint64_t id)
-{
-        struct raft_progress p;
-
-        return raft_progress(leader->raft, id, &p) == 0 &&
-               p.match + 20 > raft_last_index(leader->raft);
-}
-
-static void grow(struct world *w, struct node *leader)
-{
-        const struct raft_members *m = raft_members(leader->raft);
-        const struct raft_member *learner = pick(w, m, false);
-        struct node *n;
-
-        if (learner && (is_caught_up(leader, learner->id) || chance(w, 50)))
-                change(w, leader, RAFT_PROMOTE, learner->id);
-        else if (m->n < MEMBERS_AT_ONCE && (!learner || chance(w, 300)) && (n = newcomer(w)))
-                change(w, leader, RAFT_PUT_LEARNER, n->id);
-}
-
-static void shrink(struct world *w, struct node *leader)
-{
-        const struct raft_members *m = raft_members(leader->raft);
-        const struct raft_member *it = pick(w, m, chance(w, 700));
-
-        if (!it)
-                return;
-        if (it->is_voter && chance(w, 300))
-                change(w, leader, RAFT_DEMOTE, it->id);
-        else if (chance(w, 100))
-                change(w, leader, RAFT_PUT_LEARNER, it->id); /* a new address */
-        else
-                change(w, leader, RAFT_REMOVE, it->id);
-}
-
-void admin_act(struct world *w, struct node *unused UNUSED, void *arg UNUSED)
-{
-        struct node *leader = find_leader(w);
-        size_t voters;
-
-        if (w->is_healed)
-                return;
-        at(w, between(w, 50, w->now_ms < 5000 || w->faults.elected ? 300 : 3000), admin_act, NULL,
-           NULL);
-        if (!leader || w->victim)
-                return;
-        voters = raft_members_count_voters(raft_members(leader->raft));
-        if (chance(w, 150))
-                transfer(w, leader);
-        else if (voters < w->target ? chance(w, 900) : chance(w, 300))
-                grow(w, leader);
-        else if (w->now_ms > 5000)
-                shrink(w, leader);
 }

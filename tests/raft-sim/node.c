@@ -132,6 +132,8 @@ void node_pause(struct node *n, int64_t ms)
 {
         trace(n->w, "node %lu: stopped for %ld ms", n->id, ms);
         n->paused_until = n->w->now_ms + ms;
+        for (int i = 0; i < 3; i++)
+                at(n->w, ms + between(n->w, 0, 2), client_knock, n, NULL);
 }
 
 void node_done(struct node *n)
@@ -216,9 +218,11 @@ static void make_snapshot(struct world *w UNUSED, struct node *n, void *arg)
         if (!n->is_installing && n->state.index && !chance(w, 50)) {
                 e.snapshot.index = n->state.index;
                 e.snapshot.size = snapshot_size(&n->state);
-                n->sending[peer - 1].state = n->state;
+                n->made = n->state;
         }
-        node_step(n, &e);
+        if (node_step(n, &e) >= 0)
+                n->sending[peer - 1].state = n->made;
+        n->made.index = 0;
 }
 
 static void say(struct node *n, struct raft_message *m)
@@ -226,6 +230,8 @@ static void say(struct node *n, struct raft_message *m)
         if (m->kind == RAFT_CHUNK) {
                 const struct state *s = &n->sending[m->to - 1].state;
 
+                if (n->made.index) /* the step that took it sends the first pieces at once */
+                        s = &n->made;
                 if (s->index != m->chunk.index || m->chunk.bytes)
                         fail(n->w, "node %lu: sends a snapshot that is not there", n->id);
                 m->chunk.bytes = raft_bytes_new(NULL, 0);
@@ -259,6 +265,8 @@ static void on_role(struct node *n, const struct raft_output *out)
                 n->leads_since = n->w->now_ms;
                 check_leader(n);
                 spite(n, n->w->faults.elected);
+                if (chance(n->w, n->w->faults.elected))
+                        at(n->w, between(n->w, 0, 5), admin_ask, n, NULL);
         }
 }
 
@@ -290,8 +298,11 @@ static void carry_out(struct node *n, struct raft_output *out)
         }
         if (out->n_messages && out->messages[0].kind == RAFT_APPEND)
                 spite(n, n->w->faults.sending);
-        for (size_t i = 0; i < out->n_messages; i++)
+        for (size_t i = 0; i < out->n_messages; i++) {
+                if (out->messages[i].kind == RAFT_VOTED || out->messages[i].kind == RAFT_VOTE)
+                        check_vote(n, &out->messages[i]);
                 say(n, &out->messages[i]);
+        }
         for (size_t i = 0; i < out->n_want_snapshot; i++)
                 at(n->w, between(n->w, 0, 50), make_snapshot, n,
                    xmemdup(&out->want_snapshot[i], sizeof(uint64_t)));

@@ -3,7 +3,7 @@
 
 #include <stdarg.h>
 
-#ifndef KEYS
+#ifndef NODES_MAX
 #include "tests/raft-sim/sim.h"
 #endif
 
@@ -33,29 +33,27 @@ void node_done(struct node *n);
 uint64_t entry_op(const struct raft_entry *e); /* 0: not a client's */
 uint64_t entry_key(const struct raft_entry *e);
 
-/* disk.c */
-void disk_queue(struct node *n, const struct disk_op *op); /* takes what is in it */
-void disk_crash(struct node *n);                           /* what was on its way may be torn */
-void disk_wipe(struct node *n);
-void snapshot_bytes(const struct state *s, uint64_t offset, size_t len, uint8_t *ret);
-uint64_t snapshot_size(const struct state *s);
-uint64_t mix(uint64_t a, uint64_t b);
-
 /* client.c */
 void client_act(struct world *w, struct node *unused, void *arg);
+void client_knock(struct world *w, struct node *n, void *arg); /* asks that node */
 void client_applied(struct node *n, uint64_t index, uint64_t term);
 void client_reads(struct node *n);
 void client_lost(struct node *n); /* what waits at this node will never be answered */
 
-/* fault.c: faults, and the administrator. */
+/* fault.c */
 void draw_world(struct world *w);
 void fault_act(struct world *w, struct node *unused, void *arg);
-void admin_act(struct world *w, struct node *unused, void *arg);
 void spite(struct node *n, uint64_t of_thousand); /* perhaps a blow, here and now */
 void heal(struct world *w);
 
+/* admin.c */
+void admin_act(struct world *w, struct node *unused, void *arg);
+void admin_ask(struct world *w, struct node *leader, void *arg);
+struct node *find_leader(struct world *w); /* one that thinks it is */
+
 /* check.c: each fails the world when a promise is broken. */
 void check_leader(struct node *n);
+void check_vote(struct node *n, const struct raft_message *m); /* leaves n */
 void check_write(struct node *n, const struct raft_write *write);
 void check_commit(struct node *n, uint64_t index);
 void check_applied(struct node *n, const struct raft_entry *e);

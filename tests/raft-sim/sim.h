@@ -10,44 +10,13 @@
 
 #include "manager/consensus/raft/raft.h"
 #include "shared/base/base.h"
+#include "tests/raft-sim/disk.h"
 
-#define KEYS        4
 #define NODES_MAX   24 /* ids that are ever used */
 #define CLIENTS_MAX 8
 
 struct world;
 struct node;
-
-/* What the log's entries make: registers, and the hash of all that was applied. */
-struct state {
-        uint64_t index, hash;
-        uint64_t value[KEYS], version[KEYS]; /* version: index of the write */
-};
-
-enum disk_op_kind { DISK_RAFT, DISK_TABLES, DISK_CUT };
-
-struct disk_op {
-        enum disk_op_kind kind;
-        struct raft_write write;
-        struct state tables;
-        struct raft_base base;
-};
-
-struct disk_done {
-        enum disk_op_kind kind;
-        uint64_t seq; /* DISK_RAFT */
-        bool is_install;
-        struct state tables; /* as they were then */
-};
-
-struct disk { /* what a crash leaves */
-        uint64_t term, vote;
-        struct raft_base base;
-        struct raft_entry *entries;
-        size_t n, cap;
-        struct state tables;
-        struct buf staging; /* of a snapshot that comes in */
-};
 
 struct op { /* of a client */
         uint64_t id, key, floor;
@@ -72,10 +41,11 @@ struct node {
         /* The driver. */
         uint64_t term, leader, told, read_round, read_index;
         int64_t leads_since;
+        uint64_t voted_term, voted_for; /* as the others saw it */
         enum raft_role role;
         bool is_ready, is_removed, is_applying, is_installing;
-        struct state state;
-        struct disk_op *queue; /* to the disk; the first n_running are on their way */
+        struct state state, made; /* made: a snapshot that the core is being told of */
+        struct disk_op *queue;    /* to the disk; the first n_running are on their way */
         size_t n_queue, n_running, cap_queue;
         struct {
                 uint64_t peer;
@@ -87,7 +57,7 @@ struct faults {                         /* how bad the world is; chances are of 
         uint64_t loss, duplicate, slow; /* a message */
         uint64_t crash, crash_all, pause, partition, cut; /* a turn of the fault maker */
         uint64_t disk_full, disk_slow;
-        uint64_t elected, sending, agreed; /* a blow at whoever is, did, heard just that */
+        uint64_t elected, sending, agreed, voted; /* a blow at whoever did just that */
         int64_t restart_ms;
         int64_t delay_ms, disk_ms;
         double drift;
@@ -105,6 +75,11 @@ struct slot { /* what is known of an index */
         uint64_t told_in;        /* the term of who first called it agreed */
 };
 
+struct list_of_members {
+        uint64_t index;
+        struct raft_members members;
+};
+
 struct counts {
         uint64_t commits, elections, transfers, changes, snapshots, truncations, crashes, messages;
         uint64_t reads, writes, unknown, removed_leaders, torn, events;
@@ -115,7 +90,9 @@ struct world {
         struct rng rng;
         int64_t now_ms;
         bool is_verbose, is_healed, is_closing;
-        bool is_calm; /* no leader is ever hurt: then it stays, unless it is told to go */
+        bool is_storm, is_gauntlet;
+        bool is_fixed; /* the members stay once they are all there */
+        bool is_calm;  /* no leader is ever hurt: then it stays, unless it is told to go */
         struct faults faults;
         struct raft_settings settings;
         struct event *events; /* binary heap */
@@ -126,9 +103,12 @@ struct world {
         uint64_t victim;              /* of a calm world: the one follower that is hurt */
         bool is_blocked[NODES_MAX][NODES_MAX];
         struct op ops[CLIENTS_MAX];
+        int64_t client_pause_ms;
         uint64_t n_clients, next_op, hint, floor[KEYS];
         uint64_t *leaders; /* by term */
         size_t n_leaders;
+        struct list_of_members *lists; /* all that ever came into a log */
+        size_t n_lists;
         struct slot *slots; /* by index */
         size_t n_slots;
         uint64_t committed;

@@ -103,7 +103,7 @@ static void handle(struct world *w, struct event *e)
                 return;
         }
         if (n && n->paused_until > w->now_ms) {
-                e->at_ms = n->paused_until;
+                e->at_ms = n->paused_until + between(w, 0, 2);
                 push(w, *e);
                 return;
         }
@@ -200,13 +200,14 @@ void world_done(struct world *w)
 {
         struct node *n;
 
-        FOREACH_NODE(n, w)
-        node_done(n);
+        FOREACH_NODE (n, w)
+                node_done(n);
         for (size_t i = 0; i < w->n_events; i++)
                 free(w->events[i].arg);
         for (size_t i = 0; i < w->n_slots; i++)
                 free(w->slots[i].versions);
         free(w->events);
         free(w->slots);
+        free(w->lists);
         free(w->leaders);
 }
