@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
 export BUILD CMOCKA_MESSAGE_OUTPUT=TAP
 SIM_SEEDS=${SIM_SEEDS:-200}
+RAFT_SEEDS=$((SIM_SEEDS * 5))
 passed=0 failed=0
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -39,7 +40,10 @@ suite_unit() {
         done
 }
 suite_golden() { run golden "$BUILD/tests/golden-run" tests/golden/cases; }
-suite_sim() { run "sim ($SIM_SEEDS seeds)" "$BUILD/tests/sim-run" --seeds "$SIM_SEEDS"; }
+suite_sim() {
+        run "sim ($SIM_SEEDS seeds)" "$BUILD/tests/sim-run" --seeds "$SIM_SEEDS"
+        run "raft sim ($RAFT_SEEDS seeds)" "$BUILD/tests/raft-sim-run" --seeds "$RAFT_SEEDS"
+}
 suite_scenario() {
         local t
         for t in tests/scenario/*.bats; do

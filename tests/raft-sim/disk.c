@@ -91,7 +91,8 @@ static void cut(struct disk *d, const struct raft_base *base)
         for (size_t i = 0; i < n; i++)
                 raft_bytes_unref(d->entries[i].bytes);
         d->n -= n;
-        memmove(d->entries, d->entries + n, d->n * sizeof(*d->entries));
+        if (d->n)
+                memmove(d->entries, d->entries + n, d->n * sizeof(*d->entries));
         d->base = *base;
 }
 
@@ -165,7 +166,8 @@ static void drop_ops(struct node *n, size_t count)
         for (size_t i = 0; i < count; i++)
                 raft_write_done(&n->queue[i].write);
         n->n_queue -= count;
-        memmove(n->queue, n->queue + count, n->n_queue * sizeof(*n->queue));
+        if (n->n_queue)
+                memmove(n->queue, n->queue + count, n->n_queue * sizeof(*n->queue));
 }
 
 static void begin(struct node *n);

@@ -1,6 +1,6 @@
 /*
- * raft-sim-run --seeds N [--from N] | --seed N [--verbose]. Prints TAP, a line a seed; a failure
- * prints the seed that repeats it.
+ * raft-sim-run --seeds N [--from N] [--until-failure] | --seed N [--verbose]. Prints TAP, a line a
+ * seed; a failure prints the seed that repeats it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,7 +117,7 @@ static void print_sum(const struct counts *c)
 int main(int argc, char **argv)
 {
         uint64_t first = 1, n = 20, failures = 0;
-        bool is_verbose = false;
+        bool is_verbose = false, is_until_failure = false;
         struct counts sum = {0};
 
         for (int i = 1; i < argc; i++) {
@@ -125,6 +125,8 @@ int main(int argc, char **argv)
 
                 if (str_is_equal(argv[i], "--verbose")) {
                         is_verbose = true;
+                } else if (str_is_equal(argv[i], "--until-failure")) {
+                        is_until_failure = true;
                 } else if (str_is_equal(argv[i], "--seed") && has_value &&
                            parse_u64(argv[i + 1], &first) == 0) {
                         n = 1;
@@ -137,11 +139,12 @@ int main(int argc, char **argv)
                         i++;
                 } else {
                         fprintf(stderr, "usage: raft-sim-run [--seed N | --seeds N [--from N]] "
-                                        "[--verbose]\n");
+                                        "[--verbose] "
+                                        "[--until-failure]\n");
                         return 2;
                 }
         }
-        for (uint64_t seed = first; seed < first + n; seed++)
+        for (uint64_t seed = first; seed < first + n && !(is_until_failure && failures); seed++)
                 failures += !run_seed(seed, is_verbose, &sum);
         print_sum(&sum);
         printf("1..%lu\n", n);

@@ -118,7 +118,8 @@ void raft_on_persisted(struct raft *r, uint64_t seq)
         for (; n < r->n_pending && r->pending[n].seq <= r->persisted_seq; n++)
                 r->durable = MAX(r->durable, r->pending[n].last);
         r->n_pending -= n;
-        memmove(r->pending, r->pending + n, r->n_pending * sizeof(*r->pending));
+        if (r->n_pending)
+                memmove(r->pending, r->pending + n, r->n_pending * sizeof(*r->pending));
 }
 
 /* --- the end of a step --------------------------------------------------------------------------

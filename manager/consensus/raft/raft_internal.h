@@ -7,52 +7,13 @@
  */
 #pragma once
 
-#include "manager/consensus/raft/raft.h"
+#include "manager/consensus/raft/log_internal.h"
+#include "manager/consensus/raft/peer_internal.h"
 #include "shared/base/rng.h"
 
-#define RAFT_INFLIGHT_MAX       64   /* appends sent to one peer, not yet answered */
 #define RAFT_HELD_MAX           4096 /* messages that wait for a write; more are lost */
 #define RAFT_PEERS_MAX          (RAFT_MEMBERS_MAX + 8) /* with those that are leaving */
 #define RAFT_SNAPSHOT_BYTES_MAX (1ull << 40)
-
-struct raft_log {
-        struct raft_base base;
-        struct raft_entry *entries; /* the first is at base.index + 1, in slot head */
-        size_t head, n, cap;
-        size_t bytes;
-};
-
-enum raft_peer_state {
-        RAFT_PEER_PROBE,     /* one append at a time, to find where the logs part */
-        RAFT_PEER_REPLICATE, /* they agree up to next: as many as the window takes */
-        RAFT_PEER_SNAPSHOT   /* what it lacks was cut */
-};
-
-struct raft_inflight {
-        uint64_t last;
-        size_t bytes;
-};
-
-struct raft_sending {      /* a snapshot that goes out */
-        uint64_t transfer; /* 0: the driver has yet to make it */
-        uint64_t index, size;
-        uint64_t acked, sent; /* offsets */
-};
-
-struct raft_peer {
-        uint64_t id;
-        bool is_leaving;  /* no member any more: served until it knows */
-        int64_t leave_at; /* set once that is committed */
-        enum raft_peer_state state;
-        uint64_t match, next;
-        bool is_probing;   /* the one append is out */
-        int64_t heard_at;  /* any answer of this term */
-        int64_t moving_at; /* last progress, or last attempt at some */
-        uint64_t round;    /* the newest that it confirmed */
-        struct raft_inflight inflight[RAFT_INFLIGHT_MAX];
-        size_t first_inflight, n_inflight, inflight_bytes;
-        struct raft_sending sending;
-};
 
 struct raft_vote {
         uint64_t id;
@@ -132,26 +93,6 @@ struct raft {
         } receiving;
 };
 
-/* log.c */
-void raft_log_init(struct raft_log *l, const struct raft_base *base);
-void raft_log_done(struct raft_log *l);
-uint64_t raft_log_last(const struct raft_log *l);
-uint64_t raft_log_last_term(const struct raft_log *l);
-uint64_t raft_log_term(const struct raft_log *l, uint64_t index); /* base.index <= index <= last */
-bool raft_log_has(const struct raft_log *l, uint64_t index, uint64_t term);
-const struct raft_entry *raft_log_at(const struct raft_log *l, uint64_t index); /* in the log */
-size_t raft_entry_bytes(const struct raft_entry *e);                  /* what it counts for */
-void raft_log_append(struct raft_log *l, const struct raft_entry *e); /* takes e's reference */
-void raft_log_truncate(struct raft_log *l, uint64_t from);
-/* Up to index, but so that the newest entries with keep_bytes stay. */
-void raft_log_cut(struct raft_log *l, uint64_t index, size_t keep_bytes);
-void raft_log_reset(struct raft_log *l, const struct raft_base *base);
-/* The highest index up to `from` whose term is not above `term`: base.index at the least. */
-uint64_t raft_log_agree(const struct raft_log *l, uint64_t from, uint64_t term);
-/* As of index: the newest at or below it. */
-void raft_log_members(const struct raft_log *l, uint64_t index, struct raft_members *ret,
-                      uint64_t *ret_index);
-
 /* output.c */
 void raft_say(struct raft *r, enum raft_gate gate, struct raft_message *take);
 struct raft_message raft_message_to(const struct raft *r, enum raft_message_kind kind, uint64_t to);
@@ -194,22 +135,6 @@ struct raft_peer *raft_peer(const struct raft *r, uint64_t id); /* or NULL */
 void raft_sync_peers(struct raft *r);
 void raft_drop_leavers(struct raft *r);
 bool raft_is_active(const struct raft *r, uint64_t id);
-
-/* replicate.c */
-void raft_peer_probe(struct raft *r, struct raft_peer *p, uint64_t next);
-void raft_replicate(struct raft *r, struct raft_peer *p);
-void raft_replicate_all(struct raft *r);
-int raft_on_appended(struct raft *r, const struct raft_message *m);
-void raft_unstick(struct raft *r, struct raft_peer *p);
-void raft_leave_silent(struct raft *r, struct raft_peer *p);
-
-/* snapshot.c */
-void raft_begin_snapshot(struct raft *r, struct raft_peer *p);
-void raft_send_chunks(struct raft *r, struct raft_peer *p);
-int64_t raft_snapshot_ready(struct raft *r, const struct raft_event *e);
-void raft_on_chunk_taken(struct raft *r, const struct raft_message *m);
-int raft_on_chunk(struct raft *r, const struct raft_message *m);
-int64_t raft_cut(struct raft *r, uint64_t index);
 
 /* follower.c */
 int raft_on_append(struct raft *r, const struct raft_message *m);
