@@ -193,19 +193,28 @@ static bool is_log_enough(const struct raft *r, const struct raft_message *m)
                (m->vote.last_term == term && m->vote.last_index >= raft_log_last(&r->log));
 }
 
+/* Who has just voted gives that one the time to win. */
+static bool is_vote_free(const struct raft *r, const struct raft_message *m)
+{
+        if (r->vote == 0 || r->vote == m->from)
+                return true;
+        return m->kind == RAFT_PREVOTE &&
+               (r->role != RAFT_FOLLOWER || r->now_ms - r->voted_at >= r->settings.election_min_ms);
+}
+
 /* Of the same term as ours, and not while a leader is heard. One that is no member here may ask as
  * well: the log that makes it one may not have come yet. */
 void raft_on_vote_request(struct raft *r, const struct raft_message *m)
 {
         bool is_pre = m->kind == RAFT_PREVOTE;
-        bool is_free = is_pre || r->vote == 0 || r->vote == m->from;
         struct raft_message reply =
                 raft_message_to(r, is_pre ? RAFT_PREVOTED : RAFT_VOTED, m->from);
 
         reply.voted.for_term = m->term + is_pre;
-        reply.voted.is_granted = is_free && is_log_enough(r, m);
+        reply.voted.is_granted = is_vote_free(r, m) && is_log_enough(r, m);
         if (reply.voted.is_granted && !is_pre) {
                 raft_set_term(r, r->term, m->from);
+                r->voted_at = r->now_ms;
                 r->role = RAFT_FOLLOWER;
                 raft_put_off_election(r);
         }

@@ -82,6 +82,7 @@ int raft_new(const struct raft_start *start, struct raft **ret)
         r->settings = settings;
         r->rng.state = start->seed;
         r->now_ms = start->now_ms;
+        r->voted_at = start->now_ms - settings.election_min_ms; /* not known */
         r->term = start->term;
         r->vote = start->vote;
         r->peers = xnew_array(struct raft_peer, RAFT_PEERS_MAX);

@@ -68,8 +68,8 @@ struct raft {
         /* Elections. */
         enum raft_role role;
         uint64_t leader;
-        int64_t heard_at, deadline; /* of a leader; when this one stands */
-        uint64_t attempts;          /* candidacies since a leader was known */
+        int64_t heard_at, voted_at, deadline; /* a leader; for another; when this one stands */
+        uint64_t attempts;                    /* candidacies since a leader was known */
         struct raft_vote votes[RAFT_MEMBERS_MAX];
         size_t n_votes;
         bool is_transfer; /* this candidacy was asked for by the leader */
