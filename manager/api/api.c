@@ -175,8 +175,34 @@ static void refuse(struct call *c, int error)
         call_answer(c, &r);
 }
 
+/* Each name is looked for, and each object answered, in one turn: so few may be asked at a time. */
+static int check_names(struct call *c)
+{
+        static const char *const fields[] = {"refs", "items", "filters"};
+        const ProtobufCFieldDescriptor *kind = protobuf_c_message_descriptor_get_field(
+                &swarm__request__descriptor, (unsigned)c->q->kind_case);
+        bool is_message = kind && kind->type == PROTOBUF_C_TYPE_MESSAGE;
+        const char *base =
+                is_message ? *(const char *const *)((const char *)c->q + kind->offset) : NULL;
+
+        for (size_t i = 0; base && i < ARRAY_SIZE(fields); i++) {
+                const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(
+                        ((const ProtobufCMessage *)(const void *)base)->descriptor, fields[i]);
+
+                if (f && f->label == PROTOBUF_C_LABEL_REPEATED &&
+                    *(const size_t *)(const void *)(base + f->quantifier_offset) > REFS_MAX)
+                        return err_set(&c->err, EINVAL, "%s: more than %d %s in one request",
+                                       kind->name, REFS_MAX, fields[i]);
+        }
+        return 0;
+}
+
 static int handle(struct call *c)
 {
+        int r = check_names(c);
+
+        if (r < 0)
+                return r;
         if (c->q->protocol > CONTROL_PROTOCOL)
                 return err_set(&c->err, EPROTO,
                                "this manager speaks control protocol %d, the client %u",

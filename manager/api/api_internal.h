@@ -8,6 +8,7 @@
 
 #define EVENTS_KEPT        256
 #define LIST_PART_BYTES    (2u << 20) /* a list's answer is split beyond */
+#define REFS_MAX           256        /* objects that one request names, and filters of a list */
 #define STREAMS_MAX        1000       /* of all clients */
 #define CLIENT_STREAMS_MAX 32         /* of one */
 #define WATCH_STATE_STEP   64         /* task states are multiples of it, all but REMOVE */

@@ -442,6 +442,49 @@ static void test_images(void **state UNUSED)
         core_close(&r);
 }
 
+static void test_too_many_names(void **state UNUSED)
+{
+        char *refs[257];
+        Swarm__Filter filter = SWARM__FILTER__INIT, *filters[257];
+        Swarm__ScaleRequest__Item item = SWARM__SCALE_REQUEST__ITEM__INIT, *items[257];
+        Swarm__RefList get = SWARM__REF_LIST__INIT;
+        Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
+        Swarm__ScaleRequest scale = SWARM__SCALE_REQUEST__INIT;
+        struct core_node n;
+        struct core r;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 1);
+        filter.key = (char *)"name";
+        filter.value = (char *)"web";
+        for (size_t i = 0; i < ARRAY_SIZE(refs); i++) {
+                refs[i] = (char *)"web";
+                filters[i] = &filter;
+                items[i] = &item;
+        }
+        get.refs = refs;
+        get.n_refs = 256;
+        const Swarm__Response *m = ASK(&r, service_get, SERVICE_GET, &get);
+        assert_int_equal(m->code, 0);
+        assert_int_equal(m->services->n_services, 256);
+        get.n_refs = 257;
+        m = ASK(&r, service_get, SERVICE_GET, &get);
+        assert_int_equal(m->code, EINVAL);
+        assert_string_equal(m->error, "service_get: more than 256 refs in one request");
+        list.filters = filters;
+        list.n_filters = 257;
+        m = ASK(&r, service_list, SERVICE_LIST, &list);
+        assert_string_equal(m->error, "service_list: more than 256 filters in one request");
+        list.n_filters = 256;
+        m = ASK(&r, service_list, SERVICE_LIST, &list);
+        assert_int_equal(m->services->n_services, 1);
+        scale.items = items;
+        scale.n_items = 257;
+        m = ASK(&r, service_scale, SERVICE_SCALE, &scale);
+        assert_string_equal(m->error, "service_scale: more than 256 items in one request");
+        core_close(&r);
+}
+
 static void test_unknown_kind(void **state UNUSED)
 {
         Swarm__Request q = SWARM__REQUEST__INIT;
@@ -469,6 +512,7 @@ int main(void)
                 cmocka_unit_test(test_own_node),
                 cmocka_unit_test(test_cluster),
                 cmocka_unit_test(test_images),
+                cmocka_unit_test(test_too_many_names),
                 cmocka_unit_test(test_unknown_kind),
         };
 
