@@ -44,7 +44,7 @@ void history_trim(struct slot *slot)
 {
         struct orchestrator *o = slot->os->o;
         int64_t limit = o->history_limit < 0 ? HISTORY_MAX : o->history_limit;
-        struct task *newest = slot_newest(slot);
+        struct task *newest = slot_newest(slot), *last = slot_last(slot);
         size_t excess;
 
         limit = MAX(limit, 1);
@@ -54,7 +54,8 @@ void history_trim(struct slot *slot)
         for (size_t i = 0; excess > 0 && i < slot->count;) {
                 struct task *task = slot_task(slot, i);
 
-                if (task != newest && can_go(task) && !is_in_window(slot, task, newest))
+                if (task != newest && task != last && can_go(task) &&
+                    !is_in_window(slot, task, newest))
                         store_remove_task(o->store, task);
                 else
                         i++;

@@ -197,6 +197,14 @@ struct task *slot_newest(const struct slot *slot)
         return ended;
 }
 
+struct task *slot_last(const struct slot *slot)
+{
+        for (size_t i = slot->count; i-- > 0;)
+                if (slot_task(slot, i)->desired != TASK_REMOVE)
+                        return slot_task(slot, i);
+        return NULL;
+}
+
 void index_review(struct slot *slot)
 {
         struct orch_service *os = slot->os;

@@ -17,7 +17,7 @@ void service_mark(struct orch_service *os)
                 list_push_back(&os->o->dirty_services, &os->service->orch_link);
 }
 
-static void node_mark(struct orchestrator *o, struct node *node)
+void node_mark(struct orchestrator *o, struct node *node)
 {
         struct orch_node *on = node->orch;
 

@@ -29,6 +29,7 @@ struct orchestrator {
 /* orchestrator.c */
 void slot_mark(struct slot *slot);
 void service_mark(struct orch_service *os);
+void node_mark(struct orchestrator *o, struct node *node);
 static inline bool is_full(struct orchestrator *o)
 {
         return store_change_count(o->store) >= o->change_max;
@@ -56,6 +57,8 @@ static inline struct task *slot_task(const struct slot *slot, size_t i)
 struct node *slot_node(const struct slot *slot); /* of a global slot */
 /* The newest live task, else the newest that is not to be removed, else NULL. */
 struct task *slot_newest(const struct slot *slot);
+/* The last one made that is not to be removed, live or not; NULL: none. */
+struct task *slot_last(const struct slot *slot);
 static inline bool task_is_live(const struct task *task) /* it is wanted */
 {
         return task->desired <= TASK_RUNNING;
@@ -66,10 +69,12 @@ static inline bool task_has_ended(const struct task *task)
 }
 
 /* slot.c */
+/* A task of the spec in force has ended without ever running, and the old one serves on: the slot
+ * has had its turn in the update, and its restart policy says what comes of it. */
+bool slot_has_failed(const struct slot *slot);
 void slot_step(struct slot *slot);
-/* A new task of the service's spec in force. from: the task it follows, NULL: none. */
-struct task *slot_add_task(struct slot *slot, enum task_state desired, uint16_t failures,
-                           uint16_t attempts, int64_t not_before_ms);
+/* A new task of the service's spec in force; as: what else it is to have. */
+struct task *slot_add_task(struct slot *slot, enum task_state desired, const struct task_init *as);
 void slot_set_desired(struct slot *slot, struct task *except, enum task_state desired);
 /* A global service's: may it run there, and may something new begin there? */
 bool slot_node_is_valid(const struct slot *slot);

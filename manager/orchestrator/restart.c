@@ -97,8 +97,14 @@ void restart_task(struct slot *slot, const struct task *ended)
                 attempts = 0;
         if (is_fresh)
                 failures = 0;
-        slot_add_task(slot, TASK_READY, (uint16_t)MIN(failures, UINT16_MAX),
-                      (uint16_t)MIN(attempts, UINT16_MAX), not_before_ms);
+        slot_add_task(slot, TASK_READY,
+                      &(struct task_init){
+                              .failures = (uint16_t)MIN(failures, UINT16_MAX),
+                              .attempts = (uint16_t)MIN(attempts, UINT16_MAX),
+                              .not_before_ms = not_before_ms,
+                              .of_update = !is_new && !restart_ended_by_itself(ended) &&
+                                           ended->flags & TASK_FLAG_UPDATE,
+                      });
 }
 
 /* It may still run somewhere: it was given to a node that is there, and has not ended. */

@@ -144,7 +144,7 @@ static void scale_up(struct orch_service *os, uint64_t replicas)
                 struct slot *slot = index_slot(os, os->free_from);
 
                 if (!slot->is_occupied)
-                        slot_add_task(slot, TASK_RUNNING, 0, 0, 0);
+                        slot_add_task(slot, TASK_RUNNING, &(struct task_init){0});
                 os->free_from++;
         }
 }

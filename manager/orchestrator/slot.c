@@ -15,24 +15,19 @@
 #include "manager/orchestrator/orchestrator_internal.h"
 #include "manager/store/constraint.h"
 
-struct task *slot_add_task(struct slot *slot, enum task_state desired, uint16_t failures,
-                           uint16_t attempts, int64_t not_before_ms)
+struct task *slot_add_task(struct slot *slot, enum task_state desired, const struct task_init *as)
 {
         struct orch_service *os = slot->os;
         struct orchestrator *o = os->o;
-        struct task_init init = {
-                .id = id_make(o->rng),
-                .spec = os->service->spec,
-                .slot = slot->number,
-                .node = os->is_global ? slot_node(slot) : NULL,
-                .state = TASK_PENDING,
-                .desired = desired,
-                .failures = failures,
-                .attempts = attempts,
-                .created_ms = o->now.wall_ms,
-                .not_before_ms = not_before_ms,
-        };
+        struct task_init init = *as;
 
+        init.id = id_make(o->rng);
+        init.spec = os->service->spec;
+        init.slot = slot->number;
+        init.node = os->is_global ? slot_node(slot) : NULL;
+        init.state = TASK_PENDING;
+        init.desired = desired;
+        init.created_ms = o->now.wall_ms;
         assert(desired <= TASK_RUNNING);
         return store_add_task(o->store, os->service, &init);
 }
@@ -127,16 +122,28 @@ static void step_global(struct slot *slot)
         if (!slot_node_is_open(slot))
                 return;
         if (!slot_newest(slot))
-                slot_add_task(slot, TASK_RUNNING, 0, 0, 0);
+                slot_add_task(slot, TASK_RUNNING, &(struct task_init){0});
+}
+
+bool slot_has_failed(const struct slot *slot)
+{
+        const struct task *last = slot_last(slot), *newest = slot_newest(slot);
+
+        return last != newest && restart_ended_by_itself(last) &&
+               last->spec->version == slot->os->service->spec->version;
 }
 
 /* Its node does not suit the spec in force any more, or is open for an update only now. */
-static void step_outdated(struct slot *slot, const struct task *newest)
+static void step_outdated(struct slot *slot, const struct task *newest, int64_t *due_ms)
 {
         struct orch_service *os = slot->os;
 
         if (slot->phase || !task_is_dirty(os, newest))
                 return;
+        if (slot_has_failed(slot)) {
+                step_ended(slot, slot_last(slot), due_ms);
+                return;
+        }
         if ((!task_is_live(newest) || task_has_ended(newest)) && restart_is_wanted(slot, newest))
                 return; /* by a task of the spec in force */
         if (!os->is_global || (slot_node_is_valid(slot) && slot_node_is_open(slot)))
@@ -171,7 +178,7 @@ void slot_step(struct slot *slot)
         struct task *newest = slot_newest(slot);
         if (newest) {
                 retire_older(slot, newest);
-                step_outdated(slot, newest);
+                step_outdated(slot, newest, &due_ms);
                 if (!task_is_live(newest) || task_has_ended(newest) || is_evicted(slot, newest))
                         step_ended(slot, newest, &due_ms);
                 update_slot(slot, &due_ms);

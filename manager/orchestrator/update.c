@@ -10,12 +10,13 @@
  * failed slots exceed the ratio, the failure action is taken. The update is complete when no slot
  * is queued or STARTING, and none WATCHED (that wait is left out when failures are ignored).
  *
- * A restarted manager finds the phases in the stored tasks again: those of the update are of the
- * version in force, no restarts (attempts 0), and made since the update began.
+ * A restarted manager finds the phases in the stored tasks again: those of the update say that they
+ * are (Task.of_update), are of the version in force, and were made since it began.
  */
 #include <assert.h>
 
 #include "manager/orchestrator/orchestrator_internal.h"
+#include "manager/store/constraint.h"
 #include "shared/base/parse.h"
 
 static const Swarm__UpdateConfig defaults = {
@@ -134,7 +135,8 @@ static struct task *task_of_update(const struct slot *slot)
         for (size_t i = slot->count; i-- > 0;) {
                 struct task *task = slot_task(slot, i);
 
-                if (task->spec->version == service->spec->version && task->attempts == 0 &&
+                if (task->spec->version == service->spec->version &&
+                    task->flags & TASK_FLAG_UPDATE &&
                     task->created_ms >= service->update.started_ms)
                         return task;
         }
@@ -148,17 +150,6 @@ static int64_t to_mono(const struct orch_service *os, int64_t wall_ms)
         return now.mono_ms - MAX(now.wall_ms - wall_ms, 0);
 }
 
-/* The task took another version's place: it is not of a slot that was added meanwhile. */
-static bool is_replacement(const struct slot *slot, const struct task *task)
-{
-        int64_t limit = slot->os->o->history_limit;
-
-        for (size_t i = 0; i < slot->count && slot_task(slot, i) != task; i++)
-                if (slot_task(slot, i)->spec->version != task->spec->version)
-                        return true;
-        return limit == 0 || limit == 1; /* what was there before is not kept */
-}
-
 /* After a restart of the manager: where did this slot stand? */
 static void resume_slot(struct slot *slot)
 {
@@ -166,7 +157,7 @@ static void resume_slot(struct slot *slot)
         const Swarm__UpdateConfig *c = config(os);
         struct task *task = task_of_update(slot);
 
-        if (!task || !is_replacement(slot, task))
+        if (!task)
                 return;
         os->update.total++;
         if (restart_ended_by_itself(task)) {
@@ -176,7 +167,7 @@ static void resume_slot(struct slot *slot)
                 os->update.failed += is_early;
                 slot->since_ms = to_mono(os, task->state_ms);
                 set_phase(slot, PHASE_RESTING | PHASE_FAILED);
-        } else if (task->state == TASK_RUNNING) {
+        } else if (task_is_live(task) && task->state == TASK_RUNNING) {
                 slot->since_ms = to_mono(os, task->running_ms);
                 set_phase(slot, PHASE_RESTING | PHASE_WATCHED);
         } else if (task_is_live(task)) {
@@ -185,6 +176,27 @@ static void resume_slot(struct slot *slot)
         }
         if (slot->phase)
                 slot_mark(slot);
+}
+
+static bool is_to_be_replaced(const struct slot *slot)
+{
+        const struct task *newest = slot_newest(slot);
+
+        if (!newest || !task_is_dirty(slot->os, newest) || slot_has_failed(slot))
+                return false;
+        return !slot->os->is_global || (slot_node_is_valid(slot) && slot_node_is_open(slot));
+}
+
+/* When no update is under way, the constraints of the spec in force hold for all tasks: see node.c.
+ */
+static void review_places(struct orch_service *os)
+{
+        struct task *task;
+
+        LIST_FOREACH (task, &os->service->tasks, service_link)
+                if (task->node && task_is_live(task) && !task_has_ended(task) &&
+                    !constraint_spec_is_met(os->service->spec, task->node))
+                        node_mark(os->o, task->node);
 }
 
 void update_review(struct orch_service *os)
@@ -205,8 +217,9 @@ void update_review(struct orch_service *os)
 
                 if (!newest)
                         continue;
-                if (task_is_dirty(os, newest) &&
-                    (!os->is_global || (slot_node_is_valid(slot) && slot_node_is_open(slot))))
+                if (!task_is_live(newest) || task_has_ended(newest))
+                        slot_mark(slot); /* another spec, another restart policy */
+                if (is_to_be_replaced(slot))
                         enqueue(slot);
                 else if (resumes)
                         resume_slot(slot);
@@ -217,6 +230,8 @@ void update_review(struct orch_service *os)
                 begin(os);
         else if (is_in_progress(os))
                 os->update.is_active = true; /* nothing to do: complete */
+        else
+                review_places(os);
         service_mark(os);
 }
 
@@ -334,6 +349,8 @@ void update_slot(struct slot *slot, int64_t *due_ms)
 {
         const struct task *task;
 
+        if (slot->phase & PHASE_QUEUED && !is_to_be_replaced(slot))
+                service_mark(slot->os); /* the last one that the update waits for, perhaps */
         if (!(slot->phase & (PHASE_STARTING | PHASE_RESTING | PHASE_WATCHED)))
                 return;
         task = task_of_update(slot);
@@ -345,6 +362,8 @@ void update_slot(struct slot *slot, int64_t *due_ms)
                 step_starting(slot, task);
         else if ((slot->phase & PHASE_WATCHED) && restart_ended_by_itself(task))
                 fail_slot(slot, failed_text(task));
+        else if (!task_is_live(task) && !(slot->phase & PHASE_FAILED))
+                set_phase(slot, 0); /* its node went: nothing to be seen of it any more */
         step_time(slot, due_ms);
 }
 
@@ -386,8 +405,8 @@ static void replace(struct slot *slot)
                 return;
         }
         slot->since_ms = os->o->now.mono_ms;
-        struct task *task =
-                slot_add_task(slot, is_start_first ? TASK_RUNNING : TASK_READY, 0, 0, 0);
+        struct task *task = slot_add_task(slot, is_start_first ? TASK_RUNNING : TASK_READY,
+                                          &(struct task_init){.of_update = true});
         if (is_start_first)
                 stop_all_but_running(slot, task);
         else
@@ -396,37 +415,38 @@ static void replace(struct slot *slot)
         slot_mark(slot);
 }
 
-static bool is_to_be_replaced(struct slot *slot)
+/* The slot that is next; those that need it no more leave the queue. NULL: none. */
+static struct slot *first_queued(struct orch_service *os)
 {
-        struct task *newest = slot_newest(slot);
+        struct update *u = &os->update;
 
-        if (!newest || !task_is_dirty(slot->os, newest))
-                return false;
-        return !slot->os->is_global || (slot_node_is_valid(slot) && slot_node_is_open(slot));
+        for (; u->next < u->len; u->next++) {
+                struct slot *slot = u->queue[u->next];
+
+                if (slot && is_to_be_replaced(slot))
+                        return slot;
+                if (slot)
+                        set_phase(slot, 0);
+        }
+        return NULL;
 }
 
 void update_pump(struct orch_service *os)
 {
         struct update *u = &os->update;
+        struct slot *slot;
 
         if (!u->is_active)
                 return;
         const Swarm__UpdateConfig *c = config(os);
-        while (u->next < u->len &&
+        while ((slot = first_queued(os)) &&
                (c->parallelism == 0 || u->starting + u->resting < c->parallelism)) {
-                struct slot *slot = u->queue[u->next];
-
                 if (is_full(os->o)) {
                         service_mark(os);
                         return;
                 }
                 u->next++;
-                if (!slot)
-                        continue;
-                if (is_to_be_replaced(slot))
-                        replace(slot);
-                else
-                        set_phase(slot, 0);
+                replace(slot);
         }
         if (u->next < u->len || u->starting > 0 ||
             (u->watched > 0 && c->failure_action != ACTION_CONTINUE))
@@ -436,4 +456,5 @@ void update_pump(struct orch_service *os)
         else
                 update_move(os, UPDATE_COMPLETED, "update completed");
         stop(os);
+        review_places(os);
 }

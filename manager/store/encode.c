@@ -79,6 +79,7 @@ static void encode_task(const struct task *task, struct object_msg *ret)
         m->exit_code = task->exit_code;
         m->failures = task->failures;
         m->attempts = task->attempts;
+        m->of_update = task->flags & TASK_FLAG_UPDATE;
         if (task->generic) {
                 m->generic = task->generic->generic;
                 m->n_generic = task->generic->n_generic;

@@ -192,6 +192,8 @@ static void set_task(struct store *s, struct task *task, const Swarm__Task *msg)
         task->exit_code = (int16_t)msg->exit_code;
         task->failures = (uint16_t)msg->failures;
         task->attempts = (uint16_t)msg->attempts;
+        task->flags = (uint8_t)((task->flags & ~TASK_FLAG_UPDATE) |
+                                (msg->of_update ? TASK_FLAG_UPDATE : 0));
         task->created_ms = msg->created_ms;
         task->state_ms = msg->state_ms;
         task->running_ms = msg->running_ms;

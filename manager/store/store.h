@@ -91,6 +91,7 @@ struct task_init {
         enum task_state state, desired;
         uint16_t failures, attempts;
         int64_t created_ms, not_before_ms;
+        bool of_update;
 };
 struct task *store_add_task(struct store *s, struct service *service, const struct task_init *init);
 /* Observed state: must not go back (asserted). Texts are copied, NULL: none; message may be NULL to

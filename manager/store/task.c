@@ -88,6 +88,7 @@ struct task *store_add_task(struct store *s, struct service *service, const stru
         task->desired = (uint16_t)init->desired;
         task->failures = init->failures;
         task->attempts = init->attempts;
+        task->flags = init->of_update ? TASK_FLAG_UPDATE : 0;
         task->created_ms = task->state_ms = init->created_ms;
         task->not_before_ms = init->not_before_ms;
         task->message = text_get(s, "created");

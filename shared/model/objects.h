@@ -54,7 +54,8 @@ struct service {
 };
 
 /* struct task.flags: notes of the stages. */
-#define TASK_FLAG_TELL 0x80 /* dispatcher: its node is to be told of it */
+#define TASK_FLAG_UPDATE 0x01 /* as Task.of_update; stored */
+#define TASK_FLAG_TELL   0x80 /* dispatcher: its node is to be told of it; not stored */
 
 struct task {
         struct id id;
@@ -68,7 +69,7 @@ struct task {
         uint16_t failures; /* in a row, of the slot, before this task */
         uint16_t attempts; /* restarts of the slot and spec version before this task */
         uint8_t dirty;     /* store: DIRTY_* */
-        uint8_t flags;     /* TASK_FLAG_*, of the stages, not stored */
+        uint8_t flags;     /* TASK_FLAG_* */
         int64_t created_ms, state_ms, running_ms, not_before_ms; /* wall clock, 0: none */
         char *message, *error;                                   /* NULL: none */
         Swarm__Resources *generic; /* claimed generic resources, NULL: none */

@@ -70,6 +70,7 @@ static void op_task(struct store *s, struct rng *rng, int64_t now)
                                          .node = which ? NULL : node,
                                          .desired = TASK_RUNNING,
                                          .attempts = 3,
+                                         .of_update = true,
                                          .created_ms = now};
                 store_add_task(s, service, &init);
         } else if (!task) {

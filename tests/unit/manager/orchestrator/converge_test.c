@@ -8,8 +8,10 @@
 #include "tests/lib/unit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "manager/store/constraint.h"
+#include "shared/base/parse.h"
 #include "tests/lib/plan_script.h"
 
 #define SEEDS    100
@@ -275,18 +277,40 @@ static void live(uint64_t seed)
         plan_close(&l.plan);
 }
 
-static void test_converges(void **state UNUSED)
+static uint64_t first_seed = 1, last_seed = SEEDS;
+
+static void run_seed(uint64_t seed)
 {
-        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-                print_message("# seed %llu\n", (unsigned long long)seed);
-                live(seed);
-        }
+        print_message("# seed %llu\n", (unsigned long long)seed);
+        live(seed);
 }
 
-int main(void)
+static void test_converges(void **state UNUSED)
+{
+        for (uint64_t seed = first_seed; seed <= last_seed; seed++)
+                run_seed(seed);
+}
+
+/* Lives that went wrong once. */
+static void test_converged_once(void **state UNUSED)
+{
+        static const uint64_t seeds[] = {532,  847,   2751,  4294,  5212,  8803,  9071,
+                                         9208, 10696, 13662, 15254, 15333, 31601, 33446};
+
+        for (size_t i = 0; i < ARRAY_SIZE(seeds); i++)
+                run_seed(seeds[i]);
+}
+
+/* Arguments: the first and the last seed, for a longer search. */
+int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_converges),
+                cmocka_unit_test(test_converged_once),
         };
+
+        if (argc == 3 &&
+            (parse_u64(argv[1], &first_seed) < 0 || parse_u64(argv[2], &last_seed) < 0))
+                return EXIT_FAILURE;
         return cmocka_run_group_tests_name("orchestrator", tests, NULL, NULL);
 }
