@@ -162,6 +162,15 @@ daemon_kill_only() { kill -KILL "$(daemon_pid "$1")"; }
         [ "$before" = "$(container_pids n9)" ]
         kill -KILL $before # its end is told all the same
         wait_for 15 "a failed task" has_state full Failed
+        # what cannot begin there goes elsewhere
+        image_make new:1 hello "while sleep 1; do :; done"
+        ctl node update --label-add pair=yes n1
+        ctl node update --label-add pair=yes n9
+        ctl service create --detach --quiet --name new --network none --replicas 2 --restart-delay 100ms \
+                --constraint node.labels.pair==yes new:1 /bin/main
+        wait_for 20 "the reason" eval 'ctl service ps new --no-trunc | grep "Rejected.*no space left on device"'
+        wait_for 30 "both on n1" service_running new 2
+        ctl service rm new
         rm "$CLUSTER/n9/filler"
         wait_for 30 "its task" service_running full 1
         ctl service rm full
