@@ -15,11 +15,13 @@
 #include <sys/vfs.h>
 
 #include "agent/runtime/runtime_internal.h"
+#include "shared/base/log.h"
 
-#define CPU_PERIOD_US   100000
-#define CPU_QUOTA_LEAST 1000
-#define MOUNTINFO_MAX   (4 << 20)
-#define KILL_ROUNDS_MAX 50
+#define CPU_PERIOD_US    100000
+#define CPU_QUOTA_LEAST  1000
+#define MOUNTINFO_MAX    (4 << 20)
+#define KILL_ROUNDS_MAX  50
+#define DEVICES_LIST_MAX 65536
 
 static int write_at(const char *folder, const char *file, const char *value)
 {
@@ -65,6 +67,9 @@ static int add_v1(struct cgroups *g, const char *mount, const char *options, con
                 return 0;
         if (g->n_v1 == HIERARCHIES_MAX || !is_magic(mount, CGROUP_SUPER_MAGIC))
                 return 0;
+        g->has_memory |= h.has_memory;
+        g->has_cpu |= h.has_cpu;
+        g->has_pids |= h.has_pids;
         h.name = xstrdup(strrchr(mount, '/') + 1);
         h.folder = xasprintf("%s/%s", mount, parent);
         g->v1[g->n_v1++] = h;
@@ -93,9 +98,21 @@ static const char *const devices_allowed[] = {"c *:* m",   "b *:* m",    "c 1:3 
                                               "c 1:7 rwm", "c 1:8 rwm",  "c 1:9 rwm", "c 5:0 rwm",
                                               "c 5:2 rwm", "c 136:* rwm"};
 
+/* With containers below, as an earlier agent left them, it cannot be restricted again, and is. */
+static bool is_restricted_v1(const struct hierarchy *h)
+{
+        _cleanup_free_ char *path = xasprintf("%s/devices.list", h->folder);
+        _cleanup_buf_ struct buf b = {0};
+
+        return io_read_file(AT_FDCWD, path, DEVICES_LIST_MAX, &b) == 0 &&
+               !str_has_prefix(buf_str(&b), "a ");
+}
+
 /* The rules of a v1 folder are inherited by those made below it. */
 static int restrict_v1(const struct hierarchy *h)
 {
+        if (is_restricted_v1(h))
+                return 0;
         int r = write_at(h->folder, "devices.deny", "a");
 
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(devices_allowed); i++)
@@ -133,31 +150,37 @@ static int restrict_devices(struct cgroups *g)
         return r;
 }
 
-/* Cgroup2 alone: hand the controllers down, from the mount to our folder and on to the containers.
- */
-static int enable_controllers(struct cgroups *g)
+/* Hands a controller of the cgroup2 tree down, from the mount to our folder and on to the
+ * containers. False: this machine's kernel has it not, or keeps it for version 1. */
+static bool enable_controller(struct cgroups *g, const char *top, const char *name)
 {
-        _cleanup_free_ char *top = xstrdup(g->unified);
-        static const char *const wanted[] = {"+memory", "+pids", "+cpu"};
+        write_at(top, "cgroup.subtree_control", name);
+        int r = write_at(g->unified, "cgroup.subtree_control", name);
 
-        *strrchr(top, '/') = 0;
-        for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
-                write_at(top, "cgroup.subtree_control", wanted[i]);
-                int r = write_at(g->unified, "cgroup.subtree_control", wanted[i]);
-
-                if (r < 0)
-                        return r;
-        }
-        g->unified_limits = true;
-        return 0;
+        if (r < 0 && r != -ENOENT)
+                log_warn("cgroup controller %s cannot be used: %s", name + 1, err_name(r));
+        return r == 0;
 }
 
-static bool has_v1_limits(const struct cgroups *g)
+/* Cgroup2 alone. */
+static void enable_controllers(struct cgroups *g)
 {
-        for (size_t i = 0; i < g->n_v1; i++)
-                if (g->v1[i].has_memory)
-                        return true;
-        return false;
+        _cleanup_free_ char *top = xstrdup(g->unified);
+
+        *strrchr(top, '/') = 0;
+        g->has_memory |= enable_controller(g, top, "+memory");
+        g->has_pids |= enable_controller(g, top, "+pids");
+        g->has_cpu |= enable_controller(g, top, "+cpu");
+        g->unified_limits = true;
+}
+
+static void say_what_lacks(const struct cgroups *g)
+{
+        if (g->has_memory && g->has_cpu && g->has_pids)
+                return;
+        log_warn("this kernel has no cgroups for%s%s%s: services with such limits cannot run here",
+                 g->has_memory ? "" : " memory", g->has_cpu ? "" : " cpu",
+                 g->has_pids ? "" : " pids");
 }
 
 int cgroups_open(struct cgroups *g, const char *parent, struct err *err)
@@ -172,10 +195,12 @@ int cgroups_open(struct cgroups *g, const char *parent, struct err *err)
                 r = add_mount(g, line, parent);
         if (r == 0 && !g->unified && g->n_v1 == 0)
                 r = err_set(err, ENOSYS, "no cgroups are mounted");
-        else if (r == 0 && !has_v1_limits(g) && g->unified)
-                r = enable_controllers(g);
+        else if (r == 0 && !g->has_memory && g->unified)
+                enable_controllers(g);
         if (r == 0)
                 r = restrict_devices(g);
+        if (r == 0)
+                say_what_lacks(g);
         if (r < 0) {
                 if (!err->code)
                         err_set(err, -r, "cgroup %s: %s", parent, err_name(r));
@@ -222,13 +247,19 @@ static int limit_v1(const struct hierarchy *h, const char *folder, const struct 
         return r;
 }
 
+static int unless_missing(int r)
+{
+        return r == -ENOENT ? 0 : r;
+}
+
+/* A controller that is not here is one of version 1: check_limits has seen to it. */
 static int limit_v2(const char *folder, const struct cgroup_limits *l)
 {
         char cpu[64];
         int r = 0;
 
         if (l->memory_bytes) {
-                r = write_number(folder, "memory.max", l->memory_bytes);
+                r = unless_missing(write_number(folder, "memory.max", l->memory_bytes));
                 int swap = write_number(folder, "memory.swap.max", l->memory_bytes);
 
                 if (r == 0 && swap < 0 && swap != -ENOENT)
@@ -237,17 +268,32 @@ static int limit_v2(const char *folder, const struct cgroup_limits *l)
         if (r == 0 && l->nano_cpus) {
                 snprintf(cpu, sizeof(cpu), "%lld %d", (long long)quota_of(l->nano_cpus),
                          CPU_PERIOD_US);
-                r = write_at(folder, "cpu.max", cpu);
+                r = unless_missing(write_at(folder, "cpu.max", cpu));
         }
         if (r == 0 && l->pids)
-                r = write_number(folder, "pids.max", l->pids);
+                r = unless_missing(write_number(folder, "pids.max", l->pids));
         return r;
+}
+
+static int check_limits(const struct cgroups *g, const struct cgroup_limits *l, struct err *err)
+{
+        const char *what = l->memory_bytes && !g->has_memory ? "memory"
+                           : l->nano_cpus && !g->has_cpu     ? "cpu"
+                           : l->pids && !g->has_pids         ? "pids"
+                                                             : NULL;
+
+        return what ? err_set(err, EOPNOTSUPP, "limit-%s: this node's kernel has no cgroups for it",
+                              what)
+                    : 0;
 }
 
 int cgroup_make(const struct cgroups *g, const char *name, const struct cgroup_limits *l,
                 struct err *err)
 {
-        int r = 0;
+        int r = check_limits(g, l, err);
+
+        if (r < 0)
+                return r;
 
         for (size_t i = 0; r == 0 && i < g->n_v1; i++) {
                 _cleanup_free_ char *folder = xasprintf("%s/%s", g->v1[i].folder, name);

@@ -14,8 +14,9 @@ struct hierarchy {
         bool has_memory, has_cpu, has_pids, has_devices;
 };
 struct cgroups {
-        char *unified;       /* our parent in the cgroup2 tree, or NULL */
-        bool unified_limits; /* the cgroup2 tree has the controllers */
+        char *unified;                      /* our parent in the cgroup2 tree, or NULL */
+        bool unified_limits;                /* the cgroup2 tree is the one with the controllers */
+        bool has_memory, has_cpu, has_pids; /* limits that this machine can keep */
         struct hierarchy v1[HIERARCHIES_MAX];
         size_t n_v1;
 };
