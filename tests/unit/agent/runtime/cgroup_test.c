@@ -40,7 +40,7 @@ static struct mounts mounts_of(const char *type)
         assert_non_null(f);
         while (m.n < MOUNTS_MAX && fscanf(f, "%*s %255s %31s %*[^\n]", path, kind) == 2)
                 if (str_is_equal(kind, type))
-                        strcpy(m.path[m.n++], path);
+                        snprintf(m.path[m.n++], sizeof(m.path[0]), "%s", path);
         fclose(f);
         return m;
 }
