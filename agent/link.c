@@ -196,7 +196,7 @@ static void on_timer(void *arg)
                 return;
         }
         if (k->joins == 1)
-                log_warn("no answer from the manager yet: trying on");
+                log_warn("no answer yet, trying on manager=%s", link_manager(k));
         send_join(k);
 }
 

@@ -95,7 +95,8 @@ static int check_labels(const struct agent_options *o, struct err *err)
 
                 if (i >= LABELS_MAX)
                         return err_set(err, EINVAL, "--label: more than %d", LABELS_MAX);
-                if (parse_key_value(o->labels[i], &n, &value) < 0 || !text_is_valid(o->labels[i]))
+                if (parse_key_value(o->labels[i], &n, &value) < 0 || !text_is_valid(o->labels[i]) ||
+                    memchr(o->labels[i], ' ', n))
                         return err_set(err, EINVAL, "--label: \"%.64s\" is not KEY=VALUE",
                                        o->labels[i]);
         }
