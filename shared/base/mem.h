@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
-#include <sys/param.h> /* MIN, MAX */
+#include <sys/param.h> /* whoever includes it after us would have its MIN and MAX */
 #include <unistd.h>
 
 void *xmalloc(size_t size);
@@ -40,6 +40,18 @@ static inline void mem_cleanup_close(int *fd)
 #define _cleanup_(f)    __attribute__((cleanup(f)))
 #define _cleanup_free_  _cleanup_(mem_cleanup_free)
 #define _cleanup_close_ _cleanup_(mem_cleanup_close)
+
+/* Each argument is evaluated once, and converted to the type of both together. */
+#undef MIN
+#undef MAX
+#define MIN(a, b)          PICK_((a), (b), <, __COUNTER__)
+#define MAX(a, b)          PICK_((a), (b), >, __COUNTER__)
+#define PICK_(a, b, op, n) PICK_AS_(a, b, op, n)
+#define PICK_AS_(a, b, op, n)                                         \
+        ({                                                            \
+                __typeof__(0 ? a : b) pick_a_##n = a, pick_b_##n = b; \
+                pick_a_##n op pick_b_##n ? pick_a_##n : pick_b_##n;   \
+        })
 
 /* Hands a local's value out and leaves NULL (-1) behind, so that its cleanup does nothing. */
 #define STEAL_PTR(p)                            \

@@ -337,6 +337,26 @@ static void test_remove_tree_that_fails(void **state UNUSED)
         close(next);
 }
 
+static int count_up(int *n)
+{
+        return ++*n;
+}
+
+/* What is compared may do something: once. */
+static void test_min_and_max(void **state UNUSED)
+{
+        uint8_t small = 200;
+        int n = 0;
+
+        assert_int_equal(MIN(5, count_up(&n)), 1);
+        assert_int_equal(MAX(count_up(&n), -5), 2);
+        assert_int_equal(MAX(MIN(count_up(&n), 9), MIN(7, MAX(4, 1))), 4);
+        assert_int_equal(n, 3);
+        assert_int_equal(MIN(small, 1000), 200);
+        assert_true(MAX(-1, INT64_MAX) == INT64_MAX);
+        assert_true(MIN(SIZE_MAX, (size_t)3) == 3);
+}
+
 static void test_list(void **state UNUSED)
 {
         struct item {
@@ -380,6 +400,7 @@ int main(void)
                 cmocka_unit_test(test_remove_tree_stops_at_mounts),
                 cmocka_unit_test(test_remove_tree_together),
                 cmocka_unit_test(test_remove_tree_that_fails),
+                cmocka_unit_test(test_min_and_max),
                 cmocka_unit_test(test_list),
         };
 
