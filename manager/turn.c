@@ -10,7 +10,9 @@
  *   dispatcher   what agents are told        -> effects
  *
  * A turn is bounded: once the store has TURN_CHANGES_MAX changes, inputs wait and stages stop, and
- * turn_run asks to be run again at once. Nothing here can fail.
+ * turn_run asks to be run again at once. Likewise inputs wait when the answers are too many bytes,
+ * lines of logs when those are, and what agents are told (one node's share at a time). Nothing here
+ * can fail.
  */
 #include "manager/turn.h"
 
@@ -177,11 +179,17 @@ static void hear(struct turn *t, struct now now, const struct input *in, struct 
 
 static void hear_all(struct turn *t, struct now now, struct list *effects)
 {
-        while (!list_is_empty(&t->inputs) && store_change_count(t->store) < TURN_CHANGES_MAX) {
+        struct list *counted = effects->prev;
+        size_t bytes = 0;
+
+        while (!list_is_empty(&t->inputs) && store_change_count(t->store) < TURN_CHANGES_MAX &&
+               bytes < TURN_EFFECT_BYTES_MAX) {
                 struct input *in = LIST_ITEM(t->inputs.next, struct input, link);
 
                 hear(t, now, in, effects);
                 drop_input(t, in);
+                for (; counted->next != effects; counted = counted->next)
+                        bytes += LIST_ITEM(counted->next, struct effect, link)->bytes.len;
         }
 }
 

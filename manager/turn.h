@@ -14,9 +14,10 @@
 #include "shared/base/err.h"
 #include "shared/base/rng.h"
 
-#define TURN_CHANGES_MAX     50000        /* objects a turn may change; the rest waits */
-#define TURN_INPUTS_MAX      100000       /* queued inputs; beyond, requests are answered EAGAIN */
-#define TURN_INPUT_BYTES_MAX (256u << 20) /* of all queued inputs, likewise */
+#define TURN_CHANGES_MAX      50000        /* objects a turn may change; the rest waits */
+#define TURN_EFFECT_BYTES_MAX (64u << 20)  /* of answers in a turn, of log lines, of assignments */
+#define TURN_INPUTS_MAX       100000       /* queued inputs; beyond, requests are answered EAGAIN */
+#define TURN_INPUT_BYTES_MAX  (256u << 20) /* of all queued inputs, likewise */
 
 struct turn;
 

@@ -234,10 +234,10 @@ static bool may_still_come(struct api *a, const struct stream *s)
         return task && task->state < TASK_STARTING;
 }
 
-/* Returns true when there is more to take at once. */
-static bool send_logs(struct api *a, struct stream *s, struct list *effects)
+/* Returns true when there is more to take at once. bytes: taken in this turn. */
+static bool send_logs(struct api *a, struct stream *s, size_t *bytes, struct list *effects)
 {
-        for (int i = 0; i < LOG_TAKE_MAX; i++) {
+        for (int i = 0; i < LOG_TAKE_MAX && *bytes < TURN_EFFECT_BYTES_MAX; i++) {
                 struct buf b = {0};
 
                 if (!logs_take(s->log, &b)) {
@@ -245,6 +245,7 @@ static bool send_logs(struct api *a, struct stream *s, struct list *effects)
                                 stream_end(a, s, 0, protobuf_c_empty_string, effects);
                         return false;
                 }
+                *bytes += b.len;
                 effect_client_bytes(effects, s->connection, &b);
         }
         return true;
@@ -256,6 +257,7 @@ int64_t streams_send(struct api *a, struct list *effects)
 {
         struct stream *s, *next;
         int64_t due = TIME_NEVER;
+        size_t log_bytes = 0;
 
         LIST_FOREACH_SAFE (s, next, &a->streams, link) {
                 if (a->now.mono_ms - s->heard_ms >= STREAM_SILENCE_MS) {
@@ -273,7 +275,7 @@ int64_t streams_send(struct api *a, struct list *effects)
                         events_send(a, s, effects);
                         break;
                 case STREAM_LOGS:
-                        if (send_logs(a, s, effects))
+                        if (send_logs(a, s, &log_bytes, effects))
                                 due = a->now.mono_ms;
                         break;
                 }

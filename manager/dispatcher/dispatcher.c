@@ -414,7 +414,7 @@ bool dispatcher_send(struct dispatcher *d, struct now now, struct list *effects)
         size_t bytes = 0;
 
         say_removed(d, effects);
-        while (!list_is_empty(&d->tell) && bytes < SEND_BYTES_MAX) {
+        while (!list_is_empty(&d->tell) && bytes < TURN_EFFECT_BYTES_MAX) {
                 struct session *s = LIST_ITEM(d->tell.next, struct session, tell_link);
 
                 list_remove(&s->tell_link);

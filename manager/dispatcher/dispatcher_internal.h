@@ -3,14 +3,13 @@
 
 #include "manager/dispatcher/dispatcher.h"
 
-#define ASSIGN_TASKS_MAX    1024        /* of one message */
-#define ASSIGN_BYTES_MAX    (1u << 20)  /* likewise, when it is closed; one spec may go beyond */
-#define SEND_BYTES_MAX      (64u << 20) /* of assignments told in one turn */
-#define SESSION_SPECS_MAX   4096        /* told in a session; then a complete set begins anew */
-#define ASSIGN_RETRY_MS     5000        /* a set that a heartbeat does not confirm is sent again */
-#define BEATS_AT_ONCE       64          /* nodes that are asked to be heard at the same moment */
-#define RECONNECT_MS        3000        /* what agents need to find a manager that started */
-#define STALL_MS            1000        /* woken later than this, we were the one that was silent */
+#define ASSIGN_TASKS_MAX    1024       /* of one message */
+#define ASSIGN_BYTES_MAX    (1u << 20) /* likewise, when it is closed; one spec may go beyond */
+#define SESSION_SPECS_MAX   4096       /* told in a session; then a complete set begins anew */
+#define ASSIGN_RETRY_MS     5000       /* a set that a heartbeat does not confirm is sent again */
+#define BEATS_AT_ONCE       64         /* nodes that are asked to be heard at the same moment */
+#define RECONNECT_MS        3000       /* what agents need to find a manager that started */
+#define STALL_MS            1000       /* woken later than this, we were the one that was silent */
 #define NODE_ORPHAN_MS      (24 * 3600 * 1000LL) /* down so long, its tasks are given up */
 #define STATUS_TEXT_MAX     512                  /* bytes of a task's message or error */
 #define REPORT_AHEAD_MAX_MS (24 * 3600 * 1000LL) /* an agent's clock is not believed beyond */

@@ -286,7 +286,7 @@ static void test_events(void **state UNUSED)
 
 /* --- logs ---------------------------------------------------------------------------------------
  */
-static void say_lines(struct core *r, const struct core_node *n, uint64_t stream, struct id task,
+static void put_lines(struct core *r, const struct core_node *n, uint64_t stream, struct id task,
                       int64_t time_us, const char *text)
 {
         Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
@@ -305,6 +305,12 @@ static void say_lines(struct core *r, const struct core_node *n, uint64_t stream
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_LOG_DATA;
         m.log_data = &data;
         core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
+}
+
+static void say_lines(struct core *r, const struct core_node *n, uint64_t stream, struct id task,
+                      int64_t time_us, const char *text)
+{
+        put_lines(r, n, stream, task, time_us, text);
         core_run(r);
 }
 
@@ -475,6 +481,51 @@ static void test_log_follow(void **state UNUSED)
         core_close(&r);
 }
 
+static size_t count_bytes(const struct core *r)
+{
+        const struct effect *e;
+        size_t n = 0;
+
+        LIST_FOREACH (e, &r->effects, link)
+                n += e->bytes.len;
+        return n;
+}
+
+/* More lines than fit into a turn go on in the next. */
+static void test_logs_are_bounded(void **state UNUSED)
+{
+        enum { STREAMS = 10, LINE_BYTES = 1000000 };
+        char *text = xmalloc(LINE_BYTES + 1);
+        uint64_t streams[STREAMS];
+        struct core_node n;
+        struct core r;
+        struct id task;
+        size_t total = 0;
+
+        memset(text, 'x', LINE_BYTES);
+        text[LINE_BYTES] = 0;
+        open_running(&r, &n, &task);
+        for (size_t i = 0; i < STREAMS; i++) {
+                ask_logs(&r, "web", true);
+                streams[i] = take_start(&r, &n)->stream;
+        }
+        core_drop_effects(&r);
+        for (size_t i = 0; i < STREAMS; i++)
+                for (size_t k = 0; k < LOG_WINDOW; k++)
+                        put_lines(&r, &n, streams[i], task, 500, text);
+        for (int turns = 0; total < (size_t)STREAMS * LOG_WINDOW * LINE_BYTES; turns++) {
+                core_run(&r);
+                size_t bytes = count_bytes(&r);
+                assert_true(bytes < TURN_EFFECT_BYTES_MAX + 2 * LINE_BYTES);
+                total += bytes;
+                if (turns == 0)
+                        assert_int_equal(r.due, r.now.mono_ms);
+                core_drop_effects(&r);
+        }
+        free(text);
+        core_close(&r);
+}
+
 /* The node is heard over another connection than that of its session: what was sent to it may be
  * lost with the first one, also that lines are wanted. */
 static void test_log_start_is_lost(void **state UNUSED)
@@ -616,6 +667,7 @@ int main(void)
                 cmocka_unit_test(test_log_follow),
                 cmocka_unit_test(test_log_warnings),
                 cmocka_unit_test(test_client_gone),
+                cmocka_unit_test(test_logs_are_bounded),
                 cmocka_unit_test(test_log_start_is_lost),
                 cmocka_unit_test(test_log_goes_on),
                 cmocka_unit_test(test_log_goes_on_after_rotation),

@@ -83,6 +83,55 @@ static void test_turn_is_bounded(void **state UNUSED)
         core_close(&r);
 }
 
+static size_t count_bytes(const struct core *r)
+{
+        const struct effect *e;
+        size_t n = 0;
+
+        LIST_FOREACH (e, &r->effects, link)
+                n += e->bytes.len;
+        return n;
+}
+
+/* Long answers are given over several turns, each to its end and in order. */
+static void test_answers_are_bounded(void **state UNUSED)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
+        _cleanup_buf_ struct buf b = {0};
+        struct core r;
+        uint64_t next = 100;
+        int turns = 0;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_service(&r, "web", 40000);
+        core_drop_effects(&r);
+        q.kind_case = SWARM__REQUEST__KIND_TASK_LIST;
+        q.task_list = &list;
+        for (q.number = next; q.number < 120; q.number++) {
+                buf_clear(&b);
+                WIRE_PACK(&q, &b);
+                assert_int_equal(turn_input_client(r.turn, 7, b.data, b.len), 0);
+        }
+        for (; turn_has_inputs(r.turn); turns++) {
+                const Swarm__Response *m;
+
+                core_run(&r);
+                assert_true(count_bytes(&r) < TURN_EFFECT_BYTES_MAX + (10u << 20));
+                if (turn_has_inputs(r.turn))
+                        assert_int_equal(r.due, r.now.mono_ms);
+                while ((m = core_take_response(&r, 7))) {
+                        assert_int_equal(m->number, next);
+                        next += !m->more;
+                        wire_arena_reset(&r.arena);
+                }
+        }
+        assert_int_equal(next, 120);
+        assert_true(turns > 1);
+        core_close(&r);
+}
+
 /* A short story; returns a hash of the state and of all effects. */
 static uint64_t tell_story(void)
 {
@@ -119,9 +168,8 @@ static void test_is_deterministic(void **state UNUSED)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_garbage),
-                cmocka_unit_test(test_queue_is_bounded),
-                cmocka_unit_test(test_turn_is_bounded),
+                cmocka_unit_test(test_garbage),          cmocka_unit_test(test_queue_is_bounded),
+                cmocka_unit_test(test_turn_is_bounded),  cmocka_unit_test(test_answers_are_bounded),
                 cmocka_unit_test(test_is_deterministic),
         };
 
