@@ -1,19 +1,8 @@
 /* swarm-agent: reads the flags and runs the agent. See wiring.c. */
-#include <malloc.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "agent/wiring.h"
-
-static void raise_descriptor_limit(void)
-{
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit))
-                return;
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-}
+#include "shared/base/process.h"
 
 int main(int argc, char **argv)
 {
@@ -28,8 +17,7 @@ int main(int argc, char **argv)
         } else if (r > 0) {
                 code = EXIT_SUCCESS;
         } else {
-                mallopt(M_ARENA_MAX, 2); /* few threads allocate: an arena each is only memory */
-                raise_descriptor_limit();
+                process_prepare();
                 code = agent_run(&options, argc, argv);
         }
         agent_options_done(&options);

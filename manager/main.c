@@ -1,20 +1,8 @@
 /* swarm-manager: reads the flags and runs the manager. What it is made of: wiring.c. */
-#include <malloc.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "manager/wiring.h"
-
-/* Each connection needs a descriptor. */
-static void raise_descriptor_limit(void)
-{
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit))
-                return;
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-}
+#include "shared/base/process.h"
 
 int main(int argc, char **argv)
 {
@@ -28,8 +16,7 @@ int main(int argc, char **argv)
         } else if (r > 0) {
                 code = EXIT_SUCCESS;
         } else {
-                mallopt(M_ARENA_MAX, 2); /* few threads allocate: an arena each is only memory */
-                raise_descriptor_limit();
+                process_prepare();
                 code = manager_run(&options, argc, argv);
         }
         options_done(&options);

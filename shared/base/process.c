@@ -1,0 +1,25 @@
+/* A daemon's own limits and heap: see process.h. Nothing here can fail so that it matters. */
+#include "shared/base/process.h"
+
+#include <malloc.h>
+#include <sys/resource.h>
+
+#define ARENAS      2            /* few threads allocate: an arena each is only memory */
+#define LARGE_BYTES (128 * 1024) /* unless fixed, it grows, and large blocks stay in the heap */
+
+static void raise_descriptor_limit(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit))
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void process_prepare(void)
+{
+        mallopt(M_ARENA_MAX, ARENAS);
+        mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+        raise_descriptor_limit();
+}
