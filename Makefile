@@ -176,7 +176,7 @@ asan:
 	  $(SAN_WARN)" tests
 # Fuzzers (libFuzzer, clang): build-fuzz/fuzz/NAME SEEDS; tests/fuzz/seeds.sh makes seeds.
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
-$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIB_SHARED)
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIB_MANAGER) $(LIB_SHARED)
 	@mkdir -p $(@D)
 	$(call say,LD $@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)

@@ -19,7 +19,7 @@
 #include "manager/consensus/raft/raft_internal.h"
 #include "shared/base/mem.h"
 
-#define PATIENCE_MAX 4 /* candidacies take up to so many times longer: the disk may be slow */
+#define PATIENCE_MAX 8 /* half time-outs that a candidacy takes at most: one more each time */
 
 bool raft_is_voter(const struct raft *r, uint64_t id)
 {
@@ -121,8 +121,9 @@ void raft_campaign(struct raft *r, bool is_transfer)
         r->n_votes = 0;
         r->is_transfer = is_transfer;
         r->own_vote_seq = r->write_seq + 1; /* of this step */
-        put_off_for(r, r->settings.election_min_ms * patience,
-                    r->settings.election_max_ms * patience);
+        /* Two that stood at once soon try again; where the disk is slow, the next takes longer. */
+        put_off_for(r, r->settings.election_min_ms / 2 * patience,
+                    r->settings.election_max_ms / 2 * patience);
         /* The log that is promised here must not be lost, nor the term be asked for twice. */
         ask_for_votes(r, RAFT_VOTE, RAFT_AFTER_ALL);
 }

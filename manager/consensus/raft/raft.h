@@ -6,7 +6,10 @@
  * The driver's part: it makes the writes durable in their order, each whole or (after a crash) not
  * at all or in part, and reports the number of the last durable one with RAFT_PERSISTED. It may
  * send the messages of an output at once, in any order, and lose them: what depends on a write is
- * held back in the core until that write is durable. It applies entries up to commit_index.
+ * held back in the core until that write is durable. It applies entries up to commit_index. From
+ * the output with an install until that is durable it applies nothing and writes no state: the
+ * entries are gone, and the old state must not land on top of the new. It keeps the snapshot that a
+ * peer gets until raft_progress says that none goes on, also if it made a newer one in vain.
  *
  * From: D. Ongaro, Consensus: Bridging Theory and Practice (2014): chapters 3, 4 (one change at a
  * time, corrected in 2015: only after an entry of the leader's own term is committed), 5, 6.4

@@ -228,6 +228,33 @@ static void test_one_that_was_removed_hears_of_it(void **state UNUSED)
         cores_done(&c);
 }
 
+/* Those that left are told so for a while; a new one never lacks a place for that. */
+static void test_many_come_and_go(void **state UNUSED)
+{
+        struct raft_progress p;
+        struct cores c;
+
+        cores_init(&c, 1);
+        cores_tick(&c, 1);
+        for (uint64_t id = 100; id < 160; id++) {
+                assert_true(cores_change(&c, 1, RAFT_PUT_LEARNER, id) > 0);
+                assert_int_equal(raft_progress(c.nodes[1].raft, id, &p), 0);
+                assert_true(cores_change(&c, 1, RAFT_REMOVE, id) > 0);
+                assert_int_equal(raft_progress(c.nodes[1].raft, id, &p), 0);
+                cores_lose(&c);
+        }
+        assert_true(cores_change(&c, 1, RAFT_PUT_LEARNER, 159) > 0); /* back before it was told */
+        assert_members(&c, 1, "1 159-");
+        cores_lose(&c);
+        for (int i = 0; i < 100; i++) {
+                cores_tick(&c, 1);
+                cores_lose(&c);
+        }
+        assert_int_equal(raft_progress(c.nodes[1].raft, 158, &p), -ENOENT);
+        assert_int_equal(raft_progress(c.nodes[1].raft, 159, &p), 0);
+        cores_done(&c);
+}
+
 /* One that joins reads lists of old, in which it is not. */
 static void test_one_that_joins_is_not_removed(void **state UNUSED)
 {
@@ -306,6 +333,7 @@ int main(void)
                 cmocka_unit_test(test_a_leader_that_leaves_hands_over),
                 cmocka_unit_test(test_a_leader_that_leaves_does_not_count),
                 cmocka_unit_test(test_one_that_was_removed_hears_of_it),
+                cmocka_unit_test(test_many_come_and_go),
                 cmocka_unit_test(test_one_that_joins_is_not_removed),
                 cmocka_unit_test(test_one_whose_vote_ends_may_still_stand),
                 cmocka_unit_test(test_one_whose_vote_ended_does_not_stand),

@@ -88,6 +88,25 @@ static void test_a_candidate_asks_once_its_term_and_log_are_durable(void **state
         cores_done(&c);
 }
 
+/* Each write takes 0.7 s, longer than the shortest time-out: candidacies get longer until one wins.
+ */
+static void test_slow_disks_elect_as_well(void **state UNUSED)
+{
+        struct cores c;
+        int rounds = 0;
+
+        cores_init(&c, 3);
+        while (!c.nodes[1].out.is_ready && !c.nodes[2].out.is_ready && !c.nodes[3].out.is_ready) {
+                for (uint64_t id = 1; id <= 3; id++)
+                        cores_hold_disk(&c, id);
+                cores_run(&c, 700);
+                for (uint64_t id = 1; id <= 3; id++)
+                        cores_release_disk(&c, id);
+                assert_true(++rounds < 60);
+        }
+        cores_done(&c);
+}
+
 static struct raft_message vote_of(uint64_t from, uint64_t to, uint64_t term)
 {
         return (struct raft_message){.kind = RAFT_VOTE, .from = from, .to = to, .term = term};
@@ -335,6 +354,7 @@ int main(void)
                 cmocka_unit_test(test_three_elect_one),
                 cmocka_unit_test(test_a_vote_leaves_once_it_is_durable),
                 cmocka_unit_test(test_a_candidate_asks_once_its_term_and_log_are_durable),
+                cmocka_unit_test(test_slow_disks_elect_as_well),
                 cmocka_unit_test(test_one_vote_a_term_also_after_a_restart),
                 cmocka_unit_test(test_no_vote_for_a_log_that_lacks_something),
                 cmocka_unit_test(test_one_that_comes_back_disturbs_nobody),
