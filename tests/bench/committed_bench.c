@@ -171,12 +171,15 @@ static void create_service(struct bench *b)
         Swarm__ServiceSpec spec = SWARM__SERVICE_SPEC__INIT;
         Swarm__TaskSpec task = SWARM__TASK_SPEC__INIT;
         Swarm__ContainerSpec container = SWARM__CONTAINER_SPEC__INIT;
+        char *command = (char *)(uintptr_t) "/bin/main";
 
         if (b->is_created)
                 return;
         b->is_created = true;
         fprintf(stderr, "%zu agents have joined\n", b->n_agents);
         container.image = (char *)(uintptr_t)b->image;
+        container.args = &command;
+        container.n_args = 1;
         task.container = &container;
         spec.name = (char *)(uintptr_t) "committed";
         spec.task = &task;

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . deploy/demo/lib.sh || exit 1
 BENCH=${BENCH:-store sched start cluster committed}
 lines=$(mktemp)
-trap 'cluster_down; rm -f "$lines"' EXIT
+trap 'cluster_down; rm -f "$lines" "$lines.failed"' EXIT
 
 figure() { # figure NAME VALUE UNIT AIM
         printf '{"figure":"%s","value":%s,"unit":"%s","aim":"%s"}\n' "$1" "$2" "$3" "$4"
@@ -77,7 +77,7 @@ bench_committed() {
         manager_start m1 || return 1
         image_make web:1 bench >/dev/null || return 1
         host_run m1 "$BUILD/bench/committed_bench" "ipc://$CLUSTER/m1/manager.sock" tcp://10.77.0.1:7377 \
-                "$(ctl swarm join-token -q worker)" web:1 1000 100000
+                "$(ctl swarm join-token -q worker)" web:1 1000 100000 || return 1
         figure "manager with 1,000 agents and 100,000 tasks: RSS" "$(rss_mb "$(daemon_pid m1)")" MB "below 400 for 1,000,000"
         cluster_down
 }
@@ -90,9 +90,10 @@ for b in $BENCH; do
         cluster) bench_cluster ;;
         committed) bench_committed ;;
         *) echo "bench: no such bench: $b" >&2; exit 2 ;;
-        esac || echo "bench: $b failed" >&2
+        esac || { echo "bench: $b failed" >&2; echo "$b" >>"$lines.failed"; }
 done | tee "$lines"
 
 printf '\n%-72s %12s %-14s %s\n' figure value unit 'aim / peer'
 jq -r '[.figure, .value, .unit, (.aim // ""), (if .peer then "\(.peer): \(.peer_value)" else "" end)] | @tsv' "$lines" |
         while IFS=$'\t' read -r f v u a p; do printf '%-72s %12s %-14s %s %s\n' "$f" "$v" "$u" "$a" "$p"; done
+[ ! -e "$lines.failed" ]
