@@ -26,7 +26,8 @@ static int set_settings(struct raft_settings *s)
         s->inflight_bytes_max = SIZE_OR(s->inflight_bytes_max, (size_t)8 << 20);
         s->chunk_bytes = SIZE_OR(s->chunk_bytes, (size_t)512 << 10);
         s->log_bytes_max = SIZE_OR(s->log_bytes_max, (size_t)256 << 20);
-        s->log_keep_bytes = SIZE_OR(s->log_keep_bytes, (size_t)8 << 20);
+        /* What is kept must leave room for what is proposed. */
+        s->log_keep_bytes = MIN(SIZE_OR(s->log_keep_bytes, (size_t)8 << 20), s->log_bytes_max / 2);
         return s->heartbeat_ms > 0 && s->election_min_ms >= 2 * s->heartbeat_ms &&
                                s->election_max_ms >= s->election_min_ms
                        ? 0

@@ -397,6 +397,28 @@ static void test_a_full_log_refuses_until_it_is_cut(void **state UNUSED)
         cores_done(&c);
 }
 
+/* What is to be kept for a later leader must not fill the log. */
+static void test_a_log_that_keeps_much_still_has_room(void **state UNUSED)
+{
+        struct raft_event e = {.kind = RAFT_CUT};
+        struct cores c;
+
+        cores_init(&c, 1);
+        c.settings.log_bytes_max = 10000;
+        c.settings.log_keep_bytes = 20000;
+        cores_kill(&c, 1);
+        cores_start(&c, 1);
+        cores_tick(&c, 1);
+        for (int i = 0; i < 1000; i++) {
+                assert_true(cores_propose(&c, 1, "x") > 0);
+                e.index = c.nodes[1].out.commit_index;
+                assert_true(cores_step(&c, 1, &e) >= 0);
+        }
+        assert_in_range(raft_last_index(c.nodes[1].raft) - raft_base(c.nodes[1].raft)->index, 50,
+                        150);
+        cores_done(&c);
+}
+
 static void test_an_entry_that_contradicts_what_is_agreed_is_refused(void **state UNUSED)
 {
         struct raft_entry entry = {.term = 2};
@@ -443,6 +465,7 @@ int main(void)
                 cmocka_unit_test(test_one_that_is_silent_gets_heartbeats_only),
                 cmocka_unit_test(test_what_got_lost_is_sent_again),
                 cmocka_unit_test(test_a_full_log_refuses_until_it_is_cut),
+                cmocka_unit_test(test_a_log_that_keeps_much_still_has_room),
                 cmocka_unit_test(test_an_entry_that_contradicts_what_is_agreed_is_refused),
         };
         return cmocka_run_group_tests_name("raft replication", tests, NULL, NULL);
