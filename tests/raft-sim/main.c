@@ -10,7 +10,7 @@
 
 #define FAULT_PHASE_MIN_MS 8000
 #define FAULT_PHASE_MAX_MS 30000
-#define HEAL_LIMIT_MS      30000
+#define HEAL_LIMIT_MS      15000
 #define HEALED_OPS         20
 #define TWICE_EVERY        20 /* of so many seeds one runs twice, and must end the same */
 
