@@ -179,7 +179,9 @@ int io_remove_tree(int dirfd, const char *name)
         while ((r = remove_entry(dirfd, name)) == -ENOTEMPTY) {
                 int did = empty_folder(dirfd, name);
 
-                if (did == -ENOENT && n_lost++ < TREE_LOST_MAX)
+                bool is_lost = did == -ENOENT || did == -ENOTEMPTY || did == 0;
+
+                if (is_lost && n_lost++ < TREE_LOST_MAX)
                         continue; /* somebody else removes it, too, and was faster there */
                 if (did <= 0)
                         return did < 0 ? did : r;
