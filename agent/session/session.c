@@ -125,6 +125,8 @@ void session_on_refused(struct session *s, const Swarm__Refused *m, int64_t mono
                 begin_pause(s, mono_ms);
                 return;
         }
+        if (s->state == SESSION_REGISTERING)
+                return;          /* of a message on its way before the first refusal was heard */
         begin_pause(s, mono_ms); /* the pause only: the connection is fine */
         s->state = SESSION_REGISTERING;
         s->heard_ms = mono_ms;

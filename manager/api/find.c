@@ -1,4 +1,4 @@
-/* Objects by what people call them: an id, a unique prefix of one, or a name. */
+/* Objects by what people call them: an id, a name, or a unique prefix of an id, in this order. */
 #include "manager/api/api_internal.h"
 
 #include <errno.h>
@@ -90,8 +90,8 @@ int find_node(struct api *a, const char *ref, struct node **ret, struct err *err
         int r = *ref ? find_by_prefix(store_nodes(a->store), offsetof(struct node, id), ref, NULL,
                                       &by_id)
                      : -ENOENT;
-        if (r == 0) {
-                *ret = by_id;
+        if (r == 0 && strlen(ref) == ID_TEXT_LEN) {
+                *ret = by_id; /* no hostname, which a node chooses itself, hides another's id */
                 return 0;
         }
         MAP_FOREACH (node, i, store_nodes(a->store))
@@ -99,12 +99,12 @@ int find_node(struct api *a, const char *ref, struct node **ret, struct err *err
                         found = node;
                         n++;
                 }
-        if (n == 0)
-                return complain(err, r, "node", ref);
         if (n > 1)
                 return err_set(err, EINVAL, "node %s: %zu nodes have this hostname: use an id", ref,
                                n);
-        *ret = found;
+        if (n == 0 && r < 0)
+                return complain(err, r, "node", ref);
+        *ret = n ? found : by_id;
         return 0;
 }
 

@@ -85,13 +85,8 @@ int on_node_update(struct call *c)
         return 0;
 }
 
-static int check_node_remove(struct call *c, const char *ref, bool force)
+static int check_node_remove(struct call *c, const struct node *node, bool force)
 {
-        struct node *node;
-        int r = find_node(c->a, ref, &node, &c->err);
-
-        if (r < 0)
-                return r;
         if (node->role == ROLE_MANAGER)
                 return err_set(&c->err, EBUSY, "node %s: is a manager", node_hostname(node));
         if (!force && node->state != NODE_DOWN)
@@ -110,20 +105,27 @@ static void remove_node(struct call *c, struct node *node)
         store_remove_node(c->a->store, node);
 }
 
+/* What is named is looked up once: with some nodes gone, a name could be another's. */
 int on_node_remove(struct call *c)
 {
         const Swarm__NodeRemove *m = c->q->node_remove;
+        _cleanup_free_ struct id *ids = xnew_array(struct id, m->n_refs);
         struct node *node;
 
         for (size_t i = 0; i < m->n_refs; i++) {
-                int r = check_node_remove(c, m->refs[i], m->force);
+                int r = find_node(c->a, m->refs[i], &node, &c->err);
 
+                if (r == 0)
+                        r = check_node_remove(c, node, m->force);
                 if (r < 0)
                         return r;
+                ids[i] = node->id;
         }
-        for (size_t i = 0; i < m->n_refs; i++)
-                if (find_node(c->a, m->refs[i], &node, &c->err) == 0)
+        for (size_t i = 0; i < m->n_refs; i++) {
+                node = store_find_node(c->a->store, ids[i]);
+                if (node) /* else it was named twice */
                         remove_node(c, node);
+        }
         call_done(c);
         return 0;
 }

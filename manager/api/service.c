@@ -170,20 +170,21 @@ int on_service_scale(struct call *c)
         return 0;
 }
 
+/* What is named is looked up once: with some services gone, a name could be another's. */
 int on_service_remove(struct call *c)
 {
         const Swarm__RefList *refs = c->q->service_remove;
-        struct service *service;
+        _cleanup_free_ struct service **services = xnew_array(struct service *, refs->n_refs);
 
         for (size_t i = 0; i < refs->n_refs; i++) {
-                int r = find_service(c->a, refs->refs[i], &service, &c->err);
+                int r = find_service(c->a, refs->refs[i], &services[i], &c->err);
 
                 if (r < 0)
                         return r;
         }
         for (size_t i = 0; i < refs->n_refs; i++)
-                if (find_service(c->a, refs->refs[i], &service, &c->err) == 0)
-                        store_set_service_removing(c->a->store, service);
+                if (!services[i]->is_removing) /* else it was named twice */
+                        store_set_service_removing(c->a->store, services[i]);
         call_done(c);
         return 0;
 }

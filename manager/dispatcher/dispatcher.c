@@ -42,6 +42,7 @@ void session_close(struct session *s)
         id_list_done(&s->removed);
         s->id = (struct id){0};
         s->needs_complete = s->must_ack = false;
+        s->refuse_at_ms = 0;
         s->status_seq = s->assign_seq = s->confirmed_seq = 0;
 }
 
@@ -318,6 +319,20 @@ static void on_session_message(struct dispatcher *d, struct session *s, struct n
         }
 }
 
+/* A whole queue of an agent's messages may be on its way when its session ends: that is said once,
+ * not for each of them. */
+static void refuse_stale(struct node *node, struct now now, struct list *effects)
+{
+        struct session *s = node->session;
+
+        if (s && now.mono_ms < s->refuse_at_ms)
+                return;
+        if (s)
+                s->refuse_at_ms = now.mono_ms + REFUSE_AGAIN_MS;
+        refuse(effects, (struct peer){.node = node->id}, ESTALE,
+               "the session is not known: register");
+}
+
 void dispatcher_on_message(struct dispatcher *d, struct now now, struct peer from,
                            const uint8_t key[32], const Swarm__AgentMessage *m, struct rng *rng,
                            struct list *effects)
@@ -338,15 +353,16 @@ void dispatcher_on_message(struct dispatcher *d, struct now now, struct peer fro
                         effect_forget_key(effects, from.node, key);
                 return;
         }
+        struct session *s = node->session;
+        if (s && from.connection < s->connection)
+                return; /* the last words of a connection that the agent has left */
         if (m->kind_case == SWARM__AGENT_MESSAGE__KIND_REGISTER) {
                 on_register(d, now, node, from.connection, m->register_, rng, effects);
                 return;
         }
-        struct session *s = node->session;
         if (!s || id_is_zero(s->id) || wire_get_id(&m->session, &session) < 0 ||
             !id_is_equal(session, s->id) || from.connection != s->connection) {
-                refuse(effects, (struct peer){.node = node->id}, ESTALE,
-                       "the session is not known: register");
+                refuse_stale(node, now, effects);
                 return;
         }
         on_session_message(d, s, now, m, effects);

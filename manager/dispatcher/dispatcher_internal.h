@@ -6,6 +6,7 @@
 #define ASSIGN_TASKS_MAX    1024       /* of one message */
 #define ASSIGN_BYTES_MAX    (1u << 20) /* likewise, when it is closed; one spec may go beyond */
 #define SESSION_SPECS_MAX   4096       /* told in a session; then a complete set begins anew */
+#define REFUSE_AGAIN_MS     1000       /* the agent has not heard so, or goes on all the same */
 #define ASSIGN_RETRY_MS     5000       /* a set that a heartbeat does not confirm is sent again */
 #define BEATS_AT_ONCE       64         /* nodes that are asked to be heard at the same moment */
 #define RECONNECT_MS        3000       /* what agents need to find a manager that started */
@@ -28,8 +29,9 @@ struct id_list {
  * (or from the start) until the node is removed. */
 struct session {
         struct node *node;
-        struct id id;        /* zero: has none, must register */
-        uint64_t connection; /* that it was made over: another one may have lost messages */
+        struct id id;         /* zero: has none, must register */
+        uint64_t connection;  /* that it was made over: another one may have lost messages */
+        int64_t refuse_at_ms; /* mono: a message of no session is refused again from then on */
 
         struct list live_link; /* dispatcher.live, .suspect or .down; each in order of heard_ms */
         int64_t heard_ms;      /* mono; in .down: when it was declared down */

@@ -183,7 +183,7 @@ void core_describe(Swarm__NodeDescription *d, Swarm__Resources *capacity, const 
         d->protocol = DISPATCH_PROTOCOL;
 }
 
-void core_register(struct core *r, const char *hostname, struct core_node *n)
+void core_say_register(struct core *r, const char *hostname, const struct core_node *n)
 {
         Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
         Swarm__Register reg = SWARM__REGISTER__INIT;
@@ -195,6 +195,11 @@ void core_register(struct core *r, const char *hostname, struct core_node *n)
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_REGISTER;
         m.register_ = &reg;
         core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
+}
+
+void core_register(struct core *r, const char *hostname, struct core_node *n)
+{
+        core_say_register(r, hostname, n);
         core_run(r);
         const Swarm__ManagerMessage *reply = core_take_message(
                 r, (struct peer){.node = n->id}, SWARM__MANAGER_MESSAGE__KIND_SESSION_START);

@@ -53,6 +53,8 @@ struct core_node {
 void core_describe(Swarm__NodeDescription *d, Swarm__Resources *capacity, const char *hostname);
 /* Joins and registers; hostname must outlive the rig. */
 void core_add_node(struct core *r, const char *hostname, struct core_node *ret);
+/* Only says it. */
+void core_say_register(struct core *r, const char *hostname, const struct core_node *n);
 void core_register(struct core *r, const char *hostname, struct core_node *n);
 void core_heartbeat(struct core *r, const struct core_node *n, uint64_t assigned_seq);
 void core_status(struct core *r, const struct core_node *n, uint64_t seq, uint64_t oldest,

@@ -463,9 +463,27 @@ static void unknown_session_registers_again(void **state)
         struct fake *f = *state;
 
         fake_begin(f);
-        fake_refuse(f, ESRCH);
+        fake_refuse(f, ESTALE);
         fake_tick(f, 100);
         fake_expect_sent(f, "register");
+        fake_expect(f, "");
+}
+
+/* Each of many messages on their way may be refused: the pause is that of one. */
+static void many_refusals_are_one(void **state)
+{
+        struct fake *f = *state;
+
+        fake_begin_running(f, 1);
+        for (int i = 0; i < 40; i++)
+                fake_refuse(f, ESTALE);
+        fake_tick(f, 100);
+        fake_expect_sent(f, "register");
+        for (int i = 0; i < 40; i++)
+                fake_refuse(f, ESTALE); /* after the Register as well */
+        fake_give_session(f);
+        fake_end(f, 1, 0, false);
+        fake_expect_sent(f, "status 2: 1=complete");
         fake_expect(f, "");
 }
 
@@ -544,6 +562,7 @@ int main(void)
                 T(heartbeats_come_when_they_are_asked_for),
                 T(pauses_grow_and_are_bounded),
                 T(unknown_session_registers_again),
+                T(many_refusals_are_one),
                 T(lost_message_begins_a_new_session),
                 T(removed_node_keeps_its_containers),
                 T(abandoned_containers_end),

@@ -226,6 +226,57 @@ static void test_prefixes(void **state UNUSED)
         core_close(&r);
 }
 
+/* A hostname that is the beginning of another node's id is the hostname; one that is another's
+ * whole id is not. What was named is looked up before anything is removed. */
+static void test_node_names(void **state UNUSED)
+{
+        Swarm__NodeRemove remove = SWARM__NODE_REMOVE__INIT;
+        char begin[ID_TEXT_MAX], whole[ID_TEXT_MAX];
+        char *refs[] = {begin, begin};
+        struct core_node a, b, c;
+        struct core r;
+
+        core_open(&r);
+        core_add_node(&r, "a", &a);
+        snprintf(begin, sizeof(begin), "%.2s", ID_S(a.id));
+        snprintf(whole, sizeof(whole), "%s", ID_S(a.id));
+        core_add_node(&r, begin, &b);
+        core_add_node(&r, whole, &c);
+        remove.refs = refs;
+        remove.n_refs = 2; /* the second would be the beginning of a's id, once b is gone */
+        remove.force = true;
+        assert_int_equal(ASK(&r, node_remove, NODE_REMOVE, &remove)->code, 0);
+        assert_null(store_find_node(r.store, b.id));
+        assert_non_null(store_find_node(r.store, a.id));
+        refs[0] = whole;
+        remove.n_refs = 1;
+        assert_int_equal(ASK(&r, node_remove, NODE_REMOVE, &remove)->code, 0);
+        assert_null(store_find_node(r.store, a.id));
+        assert_non_null(store_find_node(r.store, c.id));
+        core_close(&r);
+}
+
+/* Likewise a service that is named twice. */
+static void test_service_named_twice(void **state UNUSED)
+{
+        Swarm__RefList refs = SWARM__REF_LIST__INIT;
+        char name[ID_TEXT_MAX], *names[] = {name, name};
+        struct core_node n;
+        struct core r;
+
+        open_with_node(&r, &n);
+        struct id other = core_add_service(&r, "other", 1);
+        snprintf(name, sizeof(name), "%.2s", ID_S(other));
+        struct id twice = core_add_service(&r, name, 1);
+        refs.refs = names;
+        refs.n_refs = 2;
+        assert_int_equal(ASK(&r, service_remove, SERVICE_REMOVE, &refs)->code, 0);
+        struct service *gone = store_find_service(r.store, twice);
+        assert_true(!gone || gone->is_removing);
+        assert_false(store_find_service(r.store, other)->is_removing);
+        core_close(&r);
+}
+
 static size_t count_tasks(struct core *r, const char *key, const char *value)
 {
         Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
@@ -505,6 +556,8 @@ int main(void)
                 cmocka_unit_test(test_scale),
                 cmocka_unit_test(test_remove),
                 cmocka_unit_test(test_prefixes),
+                cmocka_unit_test(test_node_names),
+                cmocka_unit_test(test_service_named_twice),
                 cmocka_unit_test(test_filters),
                 cmocka_unit_test(test_tasks),
                 cmocka_unit_test(test_list_in_parts),

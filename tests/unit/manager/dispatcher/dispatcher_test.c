@@ -222,6 +222,47 @@ static void test_session_of_one_connection(void **state UNUSED)
         core_close(&r);
 }
 
+/* A queue of messages of a session that has ended is refused once, and again only a while later. */
+static void test_stale_is_said_once(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+        int refusals = 0;
+
+        core_open(&r);
+        core_add_node(&r, "w1", &n);
+        turn_input_agent_lost(r.turn, n.id);
+        core_run(&r);
+        for (int i = 0; i < 40; i++)
+                refusals += is_refused_as_stale(&r, &n);
+        assert_int_equal(refusals, 1);
+        r.now.mono_ms += 1000;
+        assert_true(is_refused_as_stale(&r, &n));
+        core_close(&r);
+}
+
+/* What still comes over a connection that the agent has left ends nothing. */
+static void test_last_words_of_a_connection(void **state UNUSED)
+{
+        struct core_node n, old;
+        struct core r;
+
+        core_open(&r);
+        core_add_node(&r, "w1", &n);
+        old = n;
+        n.connection = 9;
+        core_register(&r, "w1", &n);
+        assert_false(is_refused_as_stale(&r, &old));
+        core_say_register(&r, "w1-late", &old);
+        core_run(&r);
+        assert_null(core_take_message(&r, to(&n), KIND(SESSION_START)));
+        assert_string_equal(node_hostname(store_find_node(r.store, n.id)), "w1");
+        core_heartbeat(&r, &n, 0);
+        core_run(&r);
+        assert_non_null(core_take_message(&r, to(&n), KIND(HEARTBEAT)));
+        core_close(&r);
+}
+
 static void test_incremental(void **state UNUSED)
 {
         struct core_node n;
@@ -592,6 +633,8 @@ int main(void)
                 cmocka_unit_test(test_register),
                 cmocka_unit_test(test_heartbeats_come_together),
                 cmocka_unit_test(test_session_of_one_connection),
+                cmocka_unit_test(test_stale_is_said_once),
+                cmocka_unit_test(test_last_words_of_a_connection),
                 cmocka_unit_test(test_incremental),
                 cmocka_unit_test(test_complete_in_parts),
                 cmocka_unit_test(test_lost_set_is_sent_again),
