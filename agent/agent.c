@@ -219,6 +219,8 @@ static void on_assignments(struct agent *a, struct now now, const Swarm__Assignm
                 session_renew(&a->session, now.mono_ms);
         if (a->worker.has_set)
                 a->set_by_ms = TIME_NEVER;
+        else if (a->worker.is_collecting) /* a large one over a slow line: it comes */
+                a->set_by_ms = now.mono_ms + a->session.dead_ms;
 }
 
 static void on_refused(struct agent *a, struct now now, const Swarm__Refused *m)

@@ -50,21 +50,41 @@ struct containers {
         struct map runs;
         struct list queue;    /* struct run: waiting for a turn to start */
         struct list removals; /* in the background */
+        struct list late;     /* struct late_event: to be told soon */
         int starting, starting_max;
 };
 
 /* --- events --------------------------------------------------------------------------------------
  */
 struct late_event {
+        struct list link;
         struct containers *owner;
         struct container_event event;
         char *text;
         struct loop_timer *timer;
 };
 
+static struct run *run_find(struct containers *c, struct id id)
+{
+        return map_get_id(&c->runs, id);
+}
+
+/* Whatever does not run any more, or never did, adds nothing to its log. */
 static void tell(struct containers *c, const struct container_event *e)
 {
+        struct run *r = run_find(c, e->task);
+
+        if (r && (e->kind == CONTAINER_EXITED || e->kind == CONTAINER_FAILED))
+                r->has_ended = true;
         c->config.on_event(c->config.arg, e);
+}
+
+static void late_free(struct late_event *l)
+{
+        list_remove(&l->link);
+        loop_timer_free(l->timer);
+        free(l->text);
+        free(l);
 }
 
 static void on_late(void *arg)
@@ -72,9 +92,7 @@ static void on_late(void *arg)
         struct late_event *l = arg;
 
         tell(l->owner, &l->event);
-        loop_timer_free(l->timer);
-        free(l->text);
-        free(l);
+        late_free(l);
 }
 
 /* For what is known inside the asking call already. */
@@ -83,6 +101,7 @@ static void tell_late(struct containers *c, struct id id, enum container_event_k
 {
         struct late_event *l = xnew(struct late_event);
 
+        list_push_back(&c->late, &l->link);
         l->owner = c;
         l->text = xstrdup_or_null(text);
         l->event = (struct container_event){.task = id, .kind = kind, .text = l->text};
@@ -110,11 +129,6 @@ static struct run *run_add(struct containers *c, const struct agent_task *t)
         list_init(&r->start_link);
         map_put(&c->runs, r);
         return r;
-}
-
-static struct run *run_find(struct containers *c, struct id id)
-{
-        return map_get_id(&c->runs, id);
 }
 
 static void run_free(struct run *r)
@@ -239,8 +253,6 @@ static void on_started(void *arg, struct id id, pid_t pid, const struct err *err
                 e.kind = CONTAINER_FAILED;
                 e.text = err->text;
                 log_warn("container not started task=%s error=%s", ID_S(id), err->text);
-                if (r)
-                        r->has_ended = true;
         } else if (r) {
                 log_info("container started task=%s name=%s pid=%d", ID_S(id), r->name, pid);
                 r->is_running = true;
@@ -291,7 +303,6 @@ void containers_refuse(struct containers *c, const char *why)
                 struct run *r = LIST_ITEM(l, struct run, start_link);
 
                 log_warn("container not started task=%s error=%s", ID_S(r->id), why);
-                r->has_ended = true;
                 tell_late(c, r->id, CONTAINER_FAILED, why);
         }
 }
@@ -358,7 +369,6 @@ static void on_exit_event(void *arg, struct id id, const struct container_exit *
         health_forget(c->health, id);
         if (r) {
                 r->is_running = false;
-                r->has_ended = true;
                 loop_timer_free(STEAL_PTR(r->grace));
         }
         tell(c, &event);
@@ -546,6 +556,7 @@ int containers_open(struct loop *l, const struct containers_config *config, stru
         c->starting_max = (int)(2 * sysconf(_SC_NPROCESSORS_ONLN));
         list_init(&c->queue);
         list_init(&c->removals);
+        list_init(&c->late);
         int r = open_parts(c, err);
         if (r < 0) {
                 containers_close(c);
@@ -573,6 +584,8 @@ void containers_close(struct containers *c)
                 health_free(c->health);
         if (c->runtime)
                 runtime_close(c->runtime);
+        while (!list_is_empty(&c->late))
+                late_free(LIST_ITEM(c->late.next, struct late_event, link));
         free(c->volumes_dir);
         free(c);
 }

@@ -200,13 +200,30 @@ static void on_timer(void *arg)
         send_join(k);
 }
 
+/* With another key the cluster would take this node for a stranger, and what it runs would be
+ * ended: a restore or a mount that is not complete is for a person to look at. */
+static int check_key_is_there(const struct link *k, struct err *err)
+{
+        _cleanup_free_ char *id = path_of(k, "node.id");
+        _cleanup_free_ char *key = xasprintf("%s/node.key", k->config.data_dir);
+
+        if (access(id, F_OK) < 0 || access(key, F_OK) == 0)
+                return 0;
+        return err_set(err, ENOENT,
+                       "%s is missing, but this node has joined: put it back, or remove %s to join "
+                       "as a new node",
+                       key, id);
+}
+
 int link_open(struct loop *l, const struct link_config *c, struct link **ret, struct err *err)
 {
         struct link *k = xnew(struct link);
 
         k->config = *c;
         k->loop = l;
-        int r = identity_make_node_key(c->data_dir, &k->keys, err);
+        int r = check_key_is_there(k, err);
+        if (r == 0)
+                r = identity_make_node_key(c->data_dir, &k->keys, err);
         if (r == 0)
                 r = load_cluster_key(k, err);
         if (r == 0) {

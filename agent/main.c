@@ -8,16 +8,16 @@ int main(int argc, char **argv)
 {
         struct agent_options options;
         struct err err = {0};
-        int code;
+        int code, r;
 
-        int r = agent_options_parse(argc, argv, &options, stdout, &err);
+        process_prepare();
+        r = agent_options_parse(argc, argv, &options, stdout, &err);
         if (r < 0) {
                 fprintf(stderr, "swarm-agent: %s\n", err.text);
                 code = 2;
         } else if (r > 0) {
                 code = EXIT_SUCCESS;
         } else {
-                process_prepare();
                 code = agent_run(&options, argc, argv);
         }
         agent_options_done(&options);

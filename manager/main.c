@@ -8,15 +8,16 @@ int main(int argc, char **argv)
 {
         struct options options;
         struct err err = {0};
-        int code, r = options_parse(argc, argv, &options, stdout, &err);
+        int code, r;
 
+        process_prepare();
+        r = options_parse(argc, argv, &options, stdout, &err);
         if (r < 0) {
                 fprintf(stderr, "swarm-manager: %s\n", err.text);
                 code = 2;
         } else if (r > 0) {
                 code = EXIT_SUCCESS;
         } else {
-                process_prepare();
                 code = manager_run(&options, argc, argv);
         }
         options_done(&options);

@@ -131,6 +131,14 @@ int options_parse(int argc, char *const *argv, struct options *ret, FILE *out, s
         return r ? r : check(ret, err);
 }
 
+static int set_listen(struct options *o)
+{
+        if (!o->listen)
+                o->listen = xasprintf("%s%s", *o->advertise == '[' ? "[::]" : "0.0.0.0",
+                                      strrchr(o->advertise, ':'));
+        return 0;
+}
+
 int options_complete(struct options *o, struct err *err)
 {
         _cleanup_free_ char *path = xasprintf("%s/manager/address", o->data_dir);
@@ -139,6 +147,10 @@ int options_complete(struct options *o, struct err *err)
         int r;
 
         if (o->advertise) {
+                /* What is there already is not written again: the disk may be full. */
+                if (io_read_file(AT_FDCWD, path, ADDRESS_MAX, &kept) == 0 &&
+                    str_is_equal(buf_str(&kept), o->advertise))
+                        return set_listen(o);
                 r = io_write_file_atomic(AT_FDCWD, path, o->advertise, strlen(o->advertise), 0600);
                 if (r < 0)
                         return err_set(err, -r, "%s: %s", path, err_name(r));
@@ -153,8 +165,5 @@ int options_complete(struct options *o, struct err *err)
                                        r < 0 ? err_name(r) : "not an address");
                 o->advertise = xstrdup(address);
         }
-        if (!o->listen)
-                o->listen = xasprintf("%s%s", *o->advertise == '[' ? "[::]" : "0.0.0.0",
-                                      strrchr(o->advertise, ':'));
-        return 0;
+        return set_listen(o);
 }

@@ -231,7 +231,7 @@ static ssize_t fill(struct reader *r)
         return n;
 }
 
-/* The file has been read to its end: 1: there is more to read, perhaps of the next file. */
+/* The file has been read to its end: 1: there is more to read, perhaps of the next file; -errno. */
 static int go_on(struct reader *r)
 {
         int n, own = find_own(r, &n), fd;
@@ -246,7 +246,7 @@ static int go_on(struct reader *r)
         }
         fd = open_file(&r->source, r->id, own > 0 ? own - 1 : n - 1);
         if (fd < 0)
-                return 1; /* rotated just now: look again */
+                return fd == -ENOENT ? 1 : fd; /* rotated just now: look again */
         int check_n, check = find_own(r, &check_n);
         if (check != own || check_n != n) {
                 close(fd);
@@ -269,7 +269,12 @@ int reader_next(struct reader *r, struct reader_line *ret)
                 n = fill(r);
                 if (n < 0)
                         return (int)n;
-                if (n == 0 && go_on(r) == 0) {
+                if (n > 0)
+                        continue;
+                int more = go_on(r);
+                if (more < 0)
+                        return more;
+                if (more == 0) {
                         if (r->end == 0)
                                 free(STEAL_PTR(r->data)); /* many are followed and few speak */
                         return 0;

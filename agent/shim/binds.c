@@ -182,6 +182,7 @@ static void attach_own(int root, const char *target, const char *text, const cha
         int at = root_open_make(root, target, false, 0644);
 
         child_check(at, "mount", target);
+        check_target(root, at, target);
         child_check(sys_move_mount(fd, at), "mount", target);
         child_check(unlinkat(dev, "own", 0) < 0 ? -errno : 0, "make", target);
         close(at);

@@ -1,11 +1,25 @@
 /* A daemon's own limits and heap: see process.h. Nothing here can fail so that it matters. */
 #include "shared/base/process.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define ARENAS      2            /* few threads allocate: an arena each is only memory */
 #define LARGE_BYTES (128 * 1024) /* unless fixed, it grows, and large blocks stay in the heap */
+
+/* Else one of the first files or sockets would get the number, and be written to as such. */
+void process_open_stdio(void)
+{
+        int fd;
+
+        do
+                fd = open("/dev/null", O_RDWR); /* not closed on exec: it is for good */
+        while (fd >= 0 && fd <= STDERR_FILENO);
+        if (fd >= 0)
+                close(fd);
+}
 
 static void raise_descriptor_limit(void)
 {
@@ -19,6 +33,7 @@ static void raise_descriptor_limit(void)
 
 void process_prepare(void)
 {
+        process_open_stdio();
         mallopt(M_ARENA_MAX, ARENAS);
         mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
         raise_descriptor_limit();

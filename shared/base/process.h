@@ -1,6 +1,9 @@
-/* process: what a daemon asks of the system for itself. */
+/* process: what our programs ask of the system for themselves. */
 #pragma once
 
 /* As many descriptors as it may have (each connection and container needs some), and a heap that
  * gives back what it does not need. Once, before any thread is started. */
 void process_prepare(void);
+/* Descriptors 0 to 2 that are closed become /dev/null; process_prepare does so, too. First of all.
+ */
+void process_open_stdio(void);

@@ -51,6 +51,35 @@ all_pids() { for n in n1 n2 n3; do container_pids $n; done | sort; }
         service_running web 6
 }
 
+@test "an agent whose key is gone does not start, and its containers go on" {
+        before=$(container_pids n2 | sort)
+        [ -n "$before" ]
+        daemon_stop n2 KILL
+        mv "$CLUSTER/n2/node.key" "$CLUSTER/saved.key"
+        agent_start n2 # with a token, as if it had never joined
+        wait_for 15 "its end" process_is_gone "$(daemon_pid n2)"
+        tail -n 1 "$CLUSTER/log/n2" | grep -q "node.key is missing, but this node has joined"
+        [ ! -e "$CLUSTER/n2/node.key" ]
+        [ "$before" = "$(container_pids n2 | sort)" ]
+        mv "$CLUSTER/saved.key" "$CLUSTER/n2/node.key"
+        agent_start n2
+        wait_for 15 "n2 ready" node_is n2 ready
+        wait_for 10 "six" service_running web 6
+}
+
+@test "programs without standard descriptors work" {
+        ctl node ls -q >&-
+        ctl node ls -q <&- >/dev/null
+        ctl node ls -q 2>&- | grep -q .
+        daemon_stop n2
+        nsenter --net="/run/netns/$CLUSTER_TAG-n2" -- setsid "$BUILD/swarm-agent" --data-dir "$CLUSTER/n2" <&- >&- 2>&- 3>&- 4>&- &
+        echo $! >"$CLUSTER/pids/n2"
+        wait_for 15 "n2 ready" node_is n2 ready
+        ctl service update --quiet --force web
+        [ -n "$(container_pids n2)" ]
+        service_running web 6
+}
+
 @test "a removed node is told, ends what it runs, and can join again with a token" {
         old=$(container_pids n3 | sort)
         [ -n "$old" ]

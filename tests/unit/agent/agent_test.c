@@ -487,6 +487,47 @@ static void many_refusals_are_one(void **state)
         fake_expect(f, "");
 }
 
+/* What takes longer than a dead manager is told by, but comes, is waited for. */
+static void slow_complete_set(void **state)
+{
+        struct fake *f = *state;
+
+        agent_start(f->a, f->now);
+        agent_on_connected(f->a, f->now);
+        fake_expect_sent(f, "register");
+        fake_give_session(f);
+        for (uint64_t i = 0; i < 8; i++) {
+                fake_give_set(f, &(struct fake_set){.is_complete = true,
+                                                    .is_continued = i < 7,
+                                                    .applies_to = i,
+                                                    .results_in = i + 1,
+                                                    .tasks = {{i + 1, TASK_RUNNING}}});
+                fake_tick(f, 500);
+        }
+        assert_int_equal(f->registered, 1);
+        fake_expect(f, "prepare 1 prepare 2 prepare 3 prepare 4 prepare 5 prepare 6 prepare 7 "
+                       "prepare 8");
+        fake_give_set(f, &(struct fake_set){.applies_to = 8, .results_in = 9, .removed = 8});
+        fake_clear_sent(f);
+}
+
+/* And what stops to come is asked for anew. */
+static void torn_complete_set(void **state)
+{
+        struct fake *f = *state;
+
+        agent_start(f->a, f->now);
+        agent_on_connected(f->a, f->now);
+        fake_give_session(f);
+        fake_give_set(f, &(struct fake_set){.is_complete = true, .is_continued = true});
+        for (int i = 0; i < 7; i++) {
+                fake_tick(f, 500);
+                fake_answer_heartbeat(f, 500); /* the manager is there */
+        }
+        assert_int_equal(f->registered, 2);
+        fake_clear_sent(f);
+}
+
 static void lost_message_begins_a_new_session(void **state)
 {
         struct fake *f = *state;
@@ -563,6 +604,8 @@ int main(void)
                 T(pauses_grow_and_are_bounded),
                 T(unknown_session_registers_again),
                 T(many_refusals_are_one),
+                T(slow_complete_set),
+                T(torn_complete_set),
                 T(lost_message_begins_a_new_session),
                 T(removed_node_keeps_its_containers),
                 T(abandoned_containers_end),

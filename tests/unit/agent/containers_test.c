@@ -131,6 +131,17 @@ static void test_own_volumes_are_swept(void **state UNUSED)
         loop_free(loop);
 }
 
+/* The end may come between a start that is refused and the telling of it. */
+static void test_closed_before_it_is_told(void **state UNUSED)
+{
+        struct containers *c = open_containers();
+        struct agent_task unknown = {.id = {1, 2}, .name = "x"};
+
+        containers_start(c, &unknown);
+        containers_close(c);
+        loop_free(loop);
+}
+
 static int set_up(void **state UNUSED)
 {
         if (!rig_open(&rig, NULL))
@@ -156,6 +167,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_own_volumes_are_swept),
+                cmocka_unit_test(test_closed_before_it_is_told),
         };
 
         return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "agent/logs/logs.h"
 #include "agent/logs/reader.h"
@@ -148,6 +149,30 @@ static void a_file_that_was_rotated_away_is_read_to_its_end(void **state)
                 rotate(f); /* ours is deleted: what is newer is empty */
         append_lines(f, 2);
         expect_lines(r, 3, 7);
+        reader_close(r);
+}
+
+/* Without a descriptor to open the next file with, the reader says so, and does not look for ever.
+ */
+static void a_file_that_cannot_be_opened_is_told(void **state)
+{
+        struct fixture *f = *state;
+        struct reader_line line;
+        struct rlimit before, none;
+
+        append_lines(f, 3);
+        struct reader *r = open_reader(f, -1, 0);
+        expect_lines(r, 0, 3);
+        rotate(f);
+        append_lines(f, 2);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        none = before;
+        none.rlim_cur = 3;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        int result = reader_next(r, &line);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(result, -EMFILE);
+        expect_lines(r, 3, 5);
         reader_close(r);
 }
 
@@ -368,6 +393,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 T(lines_follow_over_rotations),
                 T(a_file_that_was_rotated_away_is_read_to_its_end),
+                T(a_file_that_cannot_be_opened_is_told),
                 T(a_torn_line_is_given_once_it_is_whole),
                 T(the_last_lines_may_lie_in_several_files),
                 T(damaged_records_are_passed_over),

@@ -64,6 +64,12 @@ static void test_evil_links(void **state)
                 run_with_link(etc[i], canary, "exit 0");
                 assert_int_not_equal(access(canary, F_OK), 0);
         }
+        /* What the kernel shows stays as it is. */
+        assert_int_equal(run_with_link("etc/hosts", "/proc/version", "exit 0"), -EPERM);
+        assert_string_equal(
+                rig.err.text,
+                "task web.1: mount over a system folder /etc/hosts: operation not permitted");
+        assert_int_equal(run_with_link("etc/hostname", "/sys/kernel/profiling", "exit 0"), -EPERM);
         /* Passwords from a file that would never end. */
         run_with_link("etc/passwd", "/dev/zero", "exit 0");
 }
