@@ -9,8 +9,10 @@
 #include "shared/base/list.h"
 #include "shared/base/map.h"
 
-#define BLOB_STAT_MAX       1024   /* digests in one BlobStat */
-#define BLOB_UPLOAD_KEEP_MS 600000 /* an upload that nobody goes on with is deleted after */
+#define BLOB_STAT_MAX        1024          /* digests in one BlobStat */
+#define BLOB_KEEP_FREE_BYTES (64ull << 20) /* that uploads leave free for the log, */
+#define BLOB_KEEP_FREE_PART  16            /* or this part of a small disk */
+#define BLOB_UPLOAD_KEEP_MS  600000        /* an upload that nobody goes on with is deleted after */
 
 struct blobs {
         struct loop *loop;

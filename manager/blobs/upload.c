@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "manager/blobs/blobs_internal.h"
@@ -114,6 +115,19 @@ static int complete(struct upload *u, struct err *err)
         return r < 0 ? err_set(err, -r, "%s", err_name(r)) : 0;
 }
 
+/* The log is on the same disk as a rule, and a manager that cannot write it ends: images do not
+ * take the last of the room. */
+static int check_room(int fd, size_t n)
+{
+        struct statvfs fs;
+
+        if (fstatvfs(fd, &fs) < 0)
+                return -errno;
+        uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize,
+                 all = (uint64_t)fs.f_blocks * fs.f_frsize;
+        return room < n + MIN(all / BLOB_KEEP_FREE_PART, BLOB_KEEP_FREE_BYTES) ? -ENOSPC : 0;
+}
+
 static void work(void *arg)
 {
         struct job *job = arg;
@@ -122,7 +136,9 @@ static void work(void *arg)
         int r = 0;
 
         LIST_FOREACH (c, &job->chunks, link) {
-                r = io_write_all(u->fd, c->data.data, c->data.len);
+                r = check_room(u->fd, c->data.len);
+                if (r == 0)
+                        r = io_write_all(u->fd, c->data.data, c->data.len);
                 if (r < 0) {
                         err_set(&job->err, -r, "%s", err_name(r));
                         if (ftruncate(u->fd, 0) < 0) /* its room is free before the client hears */

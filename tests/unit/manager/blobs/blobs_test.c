@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "manager/blobs/blobs.h"
@@ -556,6 +557,29 @@ static void test_full_disk(void **state)
         free(p);
 }
 
+/* The last of the room is the log's. */
+static void test_room_is_left(void **state)
+{
+        struct world *w = *state;
+        char *p = xcalloc(1, BLOB_CHUNK_MAX), digest[DIGEST_TEXT_LEN + 1];
+        struct statvfs fs;
+
+        blobs_close(w->blobs);
+        assert_int_equal(mount("none", w->path, "tmpfs", 0, "size=15m"), 0);
+        open_blobs(w);
+        digest_of("x", 1, digest);
+        for (uint64_t i = 0; i < 14; i++)
+                send_put(w, ALICE, digest, i * BLOB_CHUNK_MAX, p, BLOB_CHUNK_MAX, false);
+        wait_answers(w);
+        assert_int_equal(stat_blob(w, digest), 14 * BLOB_CHUNK_MAX);
+        send_put(w, ALICE, digest, 14ull * BLOB_CHUNK_MAX, p, BLOB_CHUNK_MAX / 4, false);
+        wait_answers(w);
+        assert_refused(w, ENOSPC, "no space left on device");
+        assert_int_equal(statvfs(w->path, &fs), 0);
+        assert_true(fs.f_bavail > 0);
+        free(p);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -567,7 +591,7 @@ int main(void)
                 TEST(test_agents_read),      TEST(test_clients_read),
                 TEST(test_check_image),      TEST(test_missing_blob),
                 TEST(test_release),          TEST(test_start_sweeps),
-                TEST(test_full_disk),
+                TEST(test_full_disk),        TEST(test_room_is_left),
         };
 
         log_set_level(LOG_LEVEL_ERROR);
