@@ -43,7 +43,8 @@ struct turn {
         struct rng rng;
         struct list inputs; /* struct input, in order of arrival */
         size_t input_count, input_bytes;
-        struct wire_arena arena; /* of the message that is looked at */
+        size_t stranger_count, stranger_bytes; /* of these, from keys that are no node's */
+        struct wire_arena arena;               /* of the message that is looked at */
 
         struct logs *logs;
         struct api *api;
@@ -51,6 +52,11 @@ struct turn {
         struct orchestrator *orchestrator;
         struct scheduler *scheduler;
 };
+
+static bool is_stranger(const struct input *in)
+{
+        return in->kind == INPUT_AGENT && id_is_zero(in->from.node);
+}
 
 struct turn *turn_new(struct store *store, const struct turn_config *config, struct now now)
 {
@@ -72,6 +78,10 @@ static void drop_input(struct turn *t, struct input *in)
         list_remove(&in->link);
         t->input_count--;
         t->input_bytes -= in->len;
+        if (is_stranger(in)) {
+                t->stranger_count--;
+                t->stranger_bytes -= in->len;
+        }
         free(in);
 }
 
@@ -105,6 +115,10 @@ static struct input *queue(struct turn *t, enum input_kind kind, struct peer fro
         list_push_back(&t->inputs, &in->link);
         t->input_count++;
         t->input_bytes += n;
+        if (is_stranger(in)) {
+                t->stranger_count++;
+                t->stranger_bytes += n;
+        }
         return in;
 }
 
@@ -121,6 +135,18 @@ static int check_input(struct turn *t, const ProtobufCMessageDescriptor *d, cons
         return is_message ? 0 : -EBADMSG;
 }
 
+/* Whoever knows the cluster's public key may knock: that takes a small part of the queue, and is
+ * looked at no closer when that is full. */
+static int check_stranger(const struct turn *t, size_t n)
+{
+        if (n > TURN_STRANGER_BYTES)
+                return -EBADMSG;
+        return t->stranger_count >= TURN_STRANGERS_MAX ||
+                               t->stranger_bytes + n > 64 * (size_t)TURN_STRANGER_BYTES
+                       ? -EAGAIN
+                       : 0;
+}
+
 int turn_input_client(struct turn *t, uint64_t connection, const uint8_t *p, size_t n)
 {
         int r = check_input(t, &swarm__request__descriptor, p, n);
@@ -133,8 +159,10 @@ int turn_input_client(struct turn *t, uint64_t connection, const uint8_t *p, siz
 int turn_input_agent(struct turn *t, struct peer from, const uint8_t key[32], const uint8_t *p,
                      size_t n)
 {
-        int r = check_input(t, &swarm__agent_message__descriptor, p, n);
+        int r = id_is_zero(from.node) ? check_stranger(t, n) : 0;
 
+        if (r == 0)
+                r = check_input(t, &swarm__agent_message__descriptor, p, n);
         if (r == 0)
                 memcpy(queue(t, INPUT_AGENT, from, p, n)->key, key, 32);
         return r;

@@ -17,6 +17,8 @@
 #define TURN_CHANGES_MAX      50000        /* objects a turn may change; the rest waits */
 #define TURN_EFFECT_BYTES_MAX (64u << 20)  /* of answers in a turn, of log lines, of assignments */
 #define TURN_INPUTS_MAX       100000       /* queued inputs; beyond, requests are answered EAGAIN */
+#define TURN_STRANGERS_MAX    10000        /* of them from keys that are no node's */
+#define TURN_STRANGER_BYTES   (256u << 10) /* of one message of such a key; of all 64 times that */
 #define TURN_INPUT_BYTES_MAX  (256u << 20) /* of all queued inputs, likewise */
 
 struct turn;

@@ -98,13 +98,19 @@ static void on_probed(struct watch *w, bool is_ok, const char *text)
 
 /* --- commands ------------------------------------------------------------------------------------
  */
+/* The command was not even tried: the supervisor is away or busy, or somebody lacks descriptors. */
+static bool is_our_own_trouble(int status)
+{
+        return status == -ENOTCONN || status == -EAGAIN || status == -EMFILE || status == -ENFILE;
+}
+
 static void on_exec(void *arg, int status, const char *output, size_t n)
 {
         struct exec_probe *e = arg;
         struct watch *w = map_get_id(&e->owner->watches, e->task);
         char text[PROBE_TEXT_MAX];
 
-        if (w && w->life == e->life && status == -ENOTCONN) {
+        if (w && w->life == e->life && is_our_own_trouble(status)) {
                 loop_timer_set(w->timer, w->spec->interval_ms); /* that says nothing of it */
         } else if (w && w->life == e->life) {
                 if (status == -ETIME)

@@ -64,6 +64,42 @@ static void test_queue_is_bounded(void **state UNUSED)
         core_close(&r);
 }
 
+/* Whoever is no node fills a small part of the queue, and nobody else's. */
+static void test_strangers_are_bounded(void **state UNUSED)
+{
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+        Swarm__Join join = SWARM__JOIN__INIT;
+        Swarm__NodeDescription description = SWARM__NODE_DESCRIPTION__INIT;
+        _cleanup_buf_ struct buf large = {0}, fits = {0};
+        _cleanup_free_ char *secret = xcalloc(1, TURN_STRANGER_BYTES + 1);
+        const struct peer stranger = {.connection = 5};
+        uint8_t key[32] = "no node's";
+        struct core_node n;
+        struct core r;
+        size_t taken = 0;
+
+        core_open(&r);
+        core_add_node(&r, "w1", &n);
+        memset(secret, 'x', TURN_STRANGER_BYTES);
+        join.secret = secret;
+        join.description = &description;
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_JOIN;
+        m.join = &join;
+        WIRE_PACK(&m, &large);
+        assert_int_equal(turn_input_agent(r.turn, stranger, key, large.data, large.len), -EBADMSG);
+        secret[TURN_STRANGER_BYTES - 1000] = 0;
+        WIRE_PACK(&m, &fits);
+        while (turn_input_agent(r.turn, stranger, key, fits.data, fits.len) == 0)
+                taken++;
+        assert_int_equal(taken, 64);
+        core_heartbeat(&r, &n, 0); /* is heard all the same */
+        core_run(&r);
+        assert_non_null(core_take_message(&r, (struct peer){.node = n.id},
+                                          SWARM__MANAGER_MESSAGE__KIND_HEARTBEAT));
+        assert_int_equal(turn_input_agent(r.turn, stranger, key, fits.data, fits.len), 0);
+        core_close(&r);
+}
+
 static void test_turn_is_bounded(void **state UNUSED)
 {
         struct core_node n;
@@ -168,8 +204,11 @@ static void test_is_deterministic(void **state UNUSED)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_garbage),          cmocka_unit_test(test_queue_is_bounded),
-                cmocka_unit_test(test_turn_is_bounded),  cmocka_unit_test(test_answers_are_bounded),
+                cmocka_unit_test(test_garbage),
+                cmocka_unit_test(test_queue_is_bounded),
+                cmocka_unit_test(test_strangers_are_bounded),
+                cmocka_unit_test(test_turn_is_bounded),
+                cmocka_unit_test(test_answers_are_bounded),
                 cmocka_unit_test(test_is_deterministic),
         };
 
