@@ -26,6 +26,8 @@ switches() { awk '/^voluntary/ { n += $2 } END { print n }' /proc/"$1"/task/*/st
 cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 rss_mb() { awk '/^VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
 
+containers_are() { [ "$(for n in n1 n2 n3; do container_pids $n; done | wc -l)" = "$1" ]; }
+
 bench_cluster() {
         local i t pid s0 c0 name
         cluster_up 3 || return 1
@@ -59,7 +61,9 @@ bench_cluster() {
         done | median | { read -r v; figure "killed container to replacement RUNNING, median of 10" "$v" ms 100; }
         ctl service scale --detach web=6 >/dev/null
         all_running web 6
-        sleep 2 # the measured thing is rest
+        # The measured thing is rest: what was removed has ended, with its grace, and is written down.
+        wait_for 30 "six containers" containers_are 6 || return 1
+        sleep 5
         for name in m1 n1; do
                 pid=$(daemon_pid $name)
                 s0=$(switches "$pid") c0=$(cpu_ticks "$pid")
