@@ -258,7 +258,8 @@ static void finish(struct exec *e)
                 serve_answer(connection, &m, e->output);
 }
 
-/* The whole session is killed before its leader is reaped: until then its number is taken. */
+/* One that takes too long is killed with its process group, before its leader is reaped: until then
+ * its number is taken. */
 static void advance(struct exec *e)
 {
         struct pollfd p = {.fd = e->pidfd, .events = POLLIN};

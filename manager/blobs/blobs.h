@@ -21,9 +21,9 @@
 #define BLOB_BYTES_MAX      (64LL << 30) /* of one blob */
 #define BLOB_UPLOADS_MAX    64           /* at a time */
 #define BLOB_QUEUE_MAX      16           /* chunks of one upload that wait for the disk */
-#define BLOB_READS_MAX      1024         /* reads at a time; beyond, agents are told to ask again */
-#define BLOB_UPLOAD_IDLE_MS 60000        /* then another client may take an upload over */
-#define BLOB_PIN_MS         10000   /* a blob checked for ImageCreate is kept at least so long */
+#define BLOB_READS_MAX      1024  /* reads at a time; beyond, agents get no answer and ask again */
+#define BLOB_UPLOAD_IDLE_MS 60000 /* then another client may take an upload over */
+#define BLOB_PIN_MS         10000 /* a blob checked for ImageCreate is kept at least so long */
 #define BLOB_UNUSED_MS      3600000 /* a complete blob that no image names is deleted after */
 
 struct blobs;

@@ -73,8 +73,6 @@ manager_restart() {
 @test "logs of the last lines only go on likewise" {
         ctl service create --detach --quiet --name web --network none --stop-grace-period 500ms tool:1 /bin/sh -c \
                 'i=0; while true; do echo "$i"; i=$((i + 1)); sleep 0.05; done'
-        ctl service create --detach --quiet --name quiet --network none --stop-grace-period 500ms tool:1 /bin/sh -c 'echo early; sleep 1000'
-        wait_for 15 "an early line" logs_have quiet early
         wait_for 15 "some lines" logs_have web 20
         begin ctl service logs --follow --raw --tail 3 web
         wait_for 15 "lines" eval '[ "$(wc -l <"$out")" -gt 5 ]'
@@ -86,9 +84,26 @@ manager_restart() {
         awk 'NR > 1 && $1 != last + 1 { print "after " last ": " $1; bad = 1 } { last = $1 } END { exit bad }' "$out"
 }
 
+@test "logs of a task that had not spoken yet go on with its first line" {
+        mkdir -p "$CLUSTER/ask"
+        ctl service create --detach --quiet --name two --replicas 2 --env 'SLOT={{.Task.Slot}}' --network none --stop-grace-period 500ms \
+                --mount "type=bind,source=$CLUSTER/ask,target=/ask" tool:1 /bin/sh -c \
+                'echo early; [ "$SLOT" = 2 ] || while true; do echo busy; sleep 0.05; done; until [ -e /ask/now ]; do sleep 0.1; done; echo late; sleep 1000'
+        wait_for 15 "both" eval '[ "$(ctl service logs --raw two | grep -c early)" = 2 ]'
+        begin ctl service logs --follow --raw --tail 0 two
+        wait_for 15 "lines of the one that speaks" has_said busy
+        manager_restart
+        touch "$CLUSTER/ask/now"
+        wait_for 30 "the first line of the other" has_said late
+        [ "$(grep -c late "$out")" = 1 ]
+        ! grep -q early "$out"
+        kill "$(pgrep -P "$begun" swarmctl)"
+}
+
 @test "events go on when the manager restarts, and that some may be missing is said" {
+        ctl service create --detach --quiet --name probe --replicas 0 --network none tool:1 sleep 1000
         begin ctl events --filter type=service
-        sleep 0.5
+        wait_for 10 "the stream" eval 'ctl service update --detach --quiet --label-add "n=$RANDOM" probe && has_said name=probe'
         ctl service create --detach --quiet --name one --network none --stop-grace-period 500ms tool:1 sleep 1000
         wait_for 10 "the first event" has_said "service create .*name=one"
         manager_restart
