@@ -70,9 +70,10 @@ struct agent_ports {
 
 enum container_event_kind {
         CONTAINER_PREPARED,
-        CONTAINER_STARTED, /* the program runs; is_health_checked: wait for HEALTHY */
-        CONTAINER_HEALTHY,
-        CONTAINER_UNHEALTHY,
+        CONTAINER_STARTED,   /* the program runs; is_health_checked: wait for HEALTHY */
+        CONTAINER_HEALTHY,   /* a check passed: the first, or after one that was told */
+        CONTAINER_UNWELL,    /* a check failed, and nothing follows from it yet: text says how */
+        CONTAINER_UNHEALTHY, /* it is to be stopped */
         CONTAINER_EXITED,
         CONTAINER_FAILED, /* prepare or start did not work: text says why */
         CONTAINER_REMOVED,
@@ -85,7 +86,7 @@ struct container_event {
         int exit_code; /* EXITED: 0..255, -1: not known */
         bool is_oom;
         int64_t wall_ms;  /* when it happened; 0: now */
-        const char *text; /* FAILED, EXITED with an unknown status, UNHEALTHY: why; else NULL */
+        const char *text; /* why: FAILED, UNWELL, UNHEALTHY, EXITED with an unknown status */
 };
 
 struct agent_config {

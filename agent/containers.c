@@ -374,13 +374,17 @@ static void on_exit_event(void *arg, struct id id, const struct container_exit *
         tell(c, &event);
 }
 
-static void on_health(void *arg, struct id task, bool is_healthy, const char *text)
+static void on_health(void *arg, struct id task, enum health_finding what, const char *text)
 {
+        static const enum container_event_kind kinds[] = {[HEALTH_PASSES] = CONTAINER_HEALTHY,
+                                                          [HEALTH_FAILS] = CONTAINER_UNWELL,
+                                                          [HEALTH_IS_BROKEN] = CONTAINER_UNHEALTHY};
         struct containers *c = arg;
-        struct container_event e = {.task = task,
-                                    .kind = is_healthy ? CONTAINER_HEALTHY : CONTAINER_UNHEALTHY,
-                                    .text = text};
+        struct container_event e = {.task = task, .kind = kinds[what], .text = text};
 
+        if (what != HEALTH_PASSES)
+                log_info("health check failed task=%s%s result=%s", ID_S(task),
+                         what == HEALTH_IS_BROKEN ? " stopping" : "", text);
         tell(c, &e);
 }
 

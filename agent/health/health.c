@@ -1,12 +1,14 @@
 /* Probes of running containers, one watch each: see health.h. */
 #include "agent/health/health.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "agent/health/health_internal.h"
+#include "shared/base/buf.h"
 #include "shared/base/map.h"
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
@@ -18,6 +20,8 @@ struct watch {
         struct health *owner;
         Swarm__Health *spec;
         bool is_healthy;       /* told */
+        bool has_complained;   /* a failure was told, and no success since */
+        int64_t complain_ms;   /* mono: failures before are not told */
         int64_t started_ms;    /* mono */
         int64_t next_first_ms; /* wait before the next probe, while it never was healthy */
         uint32_t failures;     /* in a row */
@@ -68,32 +72,48 @@ static bool counts(const struct watch *w)
         return w->is_healthy || age_ms(w) >= MAX(w->spec->start_period_ms, w->spec->interval_ms);
 }
 
-static void tell(struct watch *w, bool is_healthy, const char *text)
+static void tell(struct watch *w, enum health_finding what, const char *text)
 {
         struct health *h = w->owner;
 
-        h->events.on_result(h->events.arg, w->task, is_healthy, text);
+        h->events.on_finding(h->events.arg, w->task, what, text);
+}
+
+static void on_passed(struct watch *w)
+{
+        bool is_news = !w->is_healthy || w->has_complained;
+
+        w->failures = 0;
+        w->is_healthy = true;
+        w->has_complained = false;
+        loop_timer_set(w->timer, next_delay(w));
+        if (is_news)
+                tell(w, HEALTH_PASSES, NULL);
+}
+
+static void on_failed(struct watch *w, const char *text)
+{
+        int64_t now_ms = time_now().mono_ms;
+
+        if (counts(w) && ++w->failures >= w->spec->retries) {
+                loop_timer_clear(w->timer);
+                tell(w, HEALTH_IS_BROKEN, text);
+                return;
+        }
+        loop_timer_set(w->timer, next_delay(w));
+        if (now_ms < w->complain_ms)
+                return;
+        w->has_complained = true;
+        w->complain_ms = now_ms + HEALTH_AGAIN_MS;
+        tell(w, HEALTH_FAILS, text);
 }
 
 static void on_probed(struct watch *w, bool is_ok, const char *text)
 {
-        char why[PROBE_TEXT_MAX + 64];
-
-        loop_timer_set(w->timer, next_delay(w));
-        if (is_ok) {
-                w->failures = 0;
-                if (w->is_healthy)
-                        return;
-                w->is_healthy = true;
-                loop_timer_set(w->timer, w->spec->interval_ms);
-                tell(w, true, NULL);
-                return;
-        }
-        if (!counts(w) || ++w->failures < w->spec->retries)
-                return;
-        snprintf(why, sizeof(why), "health check: %s", text);
-        loop_timer_clear(w->timer);
-        tell(w, false, why);
+        if (is_ok)
+                on_passed(w);
+        else
+                on_failed(w, text);
 }
 
 /* --- commands ------------------------------------------------------------------------------------
@@ -104,22 +124,36 @@ static bool is_our_own_trouble(int status)
         return status == -ENOTCONN || status == -EAGAIN || status == -EMFILE || status == -ENFILE;
 }
 
+/* How a command failed, by its wait status (as a shell has it) or -errno; output: all it wrote. */
+static char *describe_exec(const struct watch *w, int status, const char *output, size_t n)
+{
+        _cleanup_buf_ struct buf b = {0};
+
+        if (status == -ETIME)
+                buf_printf(&b, "timed out after %lld ms", (long long)w->spec->timeout_ms);
+        else if (status < 0)
+                buf_printf(&b, "cannot be run: %s", err_name(status));
+        else
+                buf_printf(&b, "exit %d", status);
+        while (n > 0 && isspace((unsigned char)output[n - 1]))
+                n--;
+        if (n > 0)
+                buf_puts(&b, ": ");
+        for (size_t i = 0; i < n; i++)
+                buf_putc(&b, output[i] ? output[i] : ' ');
+        return text_clean(buf_str(&b), PROBE_TEXT_MAX);
+}
+
 static void on_exec(void *arg, int status, const char *output, size_t n)
 {
         struct exec_probe *e = arg;
         struct watch *w = map_get_id(&e->owner->watches, e->task);
-        char text[PROBE_TEXT_MAX];
 
         if (w && w->life == e->life && is_our_own_trouble(status)) {
                 loop_timer_set(w->timer, w->spec->interval_ms); /* that says nothing of it */
         } else if (w && w->life == e->life) {
-                if (status == -ETIME)
-                        snprintf(text, sizeof(text), "timed out");
-                else if (status < 0)
-                        snprintf(text, sizeof(text), "%s", err_name(status));
-                else
-                        snprintf(text, sizeof(text), "exit %d%s%.*s", status, n ? ": " : "",
-                                 (int)MIN(n, (size_t)160), n ? output : "");
+                _cleanup_free_ char *text = describe_exec(w, status, output, n);
+
                 on_probed(w, status == 0, text);
         }
         free(e);
@@ -221,6 +255,7 @@ void health_watch(struct health *h, struct id task, const Swarm__Health *spec,
         w->spec = wire_dup(spec);
         w->is_healthy = is_known_healthy;
         w->started_ms = time_now().mono_ms;
+        w->complain_ms = is_known_healthy ? 0 : w->started_ms + HEALTH_QUIET_MS;
         w->next_first_ms = HEALTH_FIRST_MS;
         w->timer = loop_timer_new(h->loop, probe, w);
         map_put(&h->watches, w);

@@ -12,12 +12,21 @@
 
 #define HEALTH_FIRST_MS 100 /* until the first probe; then this doubles until the first success */
 
+#define HEALTH_QUIET_MS 5000  /* a program that has just started need not be well yet */
+#define HEALTH_AGAIN_MS 30000 /* findings of a container that goes on are at least this apart */
+
 struct health;
+
+enum health_finding {
+        HEALTH_PASSES,    /* the first time, and after a failure that was told */
+        HEALTH_FAILS,     /* and it goes on; not each one is told */
+        HEALTH_IS_BROKEN, /* as often as the check allows; the last that is told */
+};
 
 struct health_events {
         void *arg;
-        /* Once when it is healthy first, and once when it is unhealthy; text: why, one line. */
-        void (*on_result)(void *arg, struct id task, bool is_healthy, const char *text);
+        /* text: how the check failed, one line; NULL with HEALTH_PASSES. */
+        void (*on_finding)(void *arg, struct id task, enum health_finding what, const char *text);
 };
 
 struct health *health_new(struct loop *l, struct runtime *rt, const struct health_events *e);

@@ -3,10 +3,10 @@
 
 #include "agent/health/health.h"
 
-#define PROBE_REPLY_MAX                                                          \
-        1024 /* bytes read of an HTTP answer: the status line is all that counts \
-              */
-#define PROBE_TEXT_MAX 256
+#define PROBE_REPLY_MAX                                                                        \
+        1024               /* bytes read of an HTTP answer: the status line is all that counts \
+                            */
+#define PROBE_TEXT_MAX 480 /* bytes of how a check failed, output included */
 
 /* A connection to 127.0.0.1:port in a network namespace; with a path, an HTTP request over it. */
 struct net_probe;

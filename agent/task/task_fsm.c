@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
@@ -11,6 +12,11 @@
 static bool wants_end(const struct task_fsm *f)
 {
         return f->is_removed || f->desired > TASK_RUNNING;
+}
+
+void task_fsm_done(struct task_fsm *f)
+{
+        free(STEAL_PTR(f->unhealthy));
 }
 
 bool task_fsm_want(struct task_fsm *f, enum task_state desired)
@@ -50,7 +56,7 @@ static struct task_step step_prepared(const struct task_fsm *f)
 
 static struct task_step step_running(const struct task_fsm *f)
 {
-        if (wants_end(f) || f->is_unhealthy || task_state_is_terminal(f->state))
+        if (wants_end(f) || f->unhealthy || task_state_is_terminal(f->state))
                 return (struct task_step){f->state, ACT_STOP};
         if (!f->is_checked && f->state < TASK_RUNNING)
                 return (struct task_step){TASK_RUNNING, ACT_NONE};
@@ -110,9 +116,9 @@ static void end_of_exit(const struct task_fsm *f, const struct container_event *
         ret->exit_code = e->exit_code;
         if (wants_end(f)) {
                 ret->state = TASK_SHUTDOWN;
-        } else if (f->is_unhealthy) {
+        } else if (f->unhealthy) {
                 ret->state = TASK_FAILED;
-                snprintf(ret->error, sizeof(ret->error), "unhealthy container");
+                snprintf(ret->error, sizeof(ret->error), "unhealthy: %s", f->unhealthy);
         } else if (e->exit_code == 0) {
                 ret->state = TASK_COMPLETE;
         } else if (e->exit_code < 0) {
@@ -185,10 +191,11 @@ bool task_fsm_event(struct task_fsm *f, const struct container_event *e, struct 
                 f->is_checked = false;
                 return true;
         case CONTAINER_UNHEALTHY:
-                if (f->phase != PHASE_RUNNING || f->is_unhealthy)
+                if (f->phase != PHASE_RUNNING || f->unhealthy)
                         return false;
-                f->is_unhealthy = true;
+                f->unhealthy = xstrdup(e->text);
                 return true;
+        case CONTAINER_UNWELL: return false;
         case CONTAINER_EXITED:
         case CONTAINER_FAILED: return on_end(f, e, ret);
         case CONTAINER_REMOVED: return advance(f, PHASE_REMOVING, PHASE_GONE);

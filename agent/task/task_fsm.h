@@ -41,7 +41,7 @@ struct task_fsm {
         enum task_state desired; /* written by task_fsm_want */
         enum task_phase phase;   /* written by task_fsm_event and task_fsm_did */
         bool is_checked;         /* RUNNING waits for a passed health check */
-        bool is_unhealthy;       /* is stopped because of its health check */
+        char *unhealthy;         /* it is stopped because of its health check: why. Heap */
         bool is_removed;         /* the manager forgot it: end and be forgotten */
 };
 
@@ -59,6 +59,8 @@ struct task_end {
         int exit_code;
         char error[TASK_TEXT_MAX];
 };
+
+void task_fsm_done(struct task_fsm *f);
 
 /* Desired states move forward only; others are ignored. True when it changed. */
 bool task_fsm_want(struct task_fsm *f, enum task_state desired);

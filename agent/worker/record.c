@@ -118,6 +118,7 @@ void work_free(struct worker *w, struct work *t)
 {
         work_want_again(w, t, NULL, NULL);
         report_item_done(&t->status);
+        task_fsm_done(&t->fsm);
         if (t->spec)
                 spec_unref(w, t->spec);
         wire_free(t->claim);

@@ -155,6 +155,38 @@ static bool take_event(struct worker *w, struct now now, struct work *t,
         return true;
 }
 
+/* New texts beside a state that goes on. */
+static void tell_texts(struct worker *w, struct now now, struct work *t)
+{
+        if (!t->fsm.is_removed)
+                report_touch(w->report, &t->status, false, now.mono_ms);
+}
+
+/* What the health checks of a container say, while it runs and is to go on. */
+static void note_health(struct worker *w, struct now now, struct work *t,
+                        const struct container_event *e)
+{
+        if (t->fsm.phase != PHASE_RUNNING || t->fsm.unhealthy ||
+            task_state_is_terminal(t->fsm.state))
+                return;
+        free(STEAL_PTR(t->status.error));
+        if (e->kind != CONTAINER_HEALTHY)
+                t->status.error = xasprintf(
+                        "%s: %s", e->kind == CONTAINER_UNWELL ? "health check failed" : "unhealthy",
+                        e->text);
+        tell_texts(w, now, t);
+}
+
+/* That a stop is under way is not seen in the state. Of one that runs and is not to any more, the
+ * desired state tells. */
+static void note_stop(struct worker *w, struct now now, struct work *t)
+{
+        if (t->fsm.state >= TASK_RUNNING && !t->fsm.unhealthy)
+                return;
+        t->status.message = TASK_MESSAGE_STOPPING;
+        tell_texts(w, now, t);
+}
+
 static void act(struct worker *w, struct now now, struct work *t, enum task_act what)
 {
         const struct agent_ports *p = w->ports;
@@ -176,7 +208,10 @@ static void act(struct worker *w, struct now now, struct work *t, enum task_act 
                 at = describe(t);
                 p->container_start(p->arg, &at);
                 break;
-        case ACT_STOP: p->container_stop(p->arg, t->id); break;
+        case ACT_STOP:
+                note_stop(w, now, t);
+                p->container_stop(p->arg, t->id);
+                break;
         case ACT_REMOVE: p->container_remove(p->arg, t->id); break;
         case ACT_NONE:
         case ACT_FORGET: break;
@@ -213,7 +248,12 @@ void worker_on_container(struct worker *w, struct now now, const struct containe
 {
         struct work *t = map_get_id(&w->tasks, e->task);
 
-        if (t && take_event(w, now, t, e))
+        if (!t)
+                return;
+        if (e->kind == CONTAINER_HEALTHY || e->kind == CONTAINER_UNWELL ||
+            e->kind == CONTAINER_UNHEALTHY)
+                note_health(w, now, t, e);
+        if (take_event(w, now, t, e))
                 settle(w, now, t);
 }
 

@@ -116,6 +116,10 @@ bool task_state_is_valid(uint32_t v);
 #define RESTART_BACKOFF_MAX_MS   300000
 #define RESTART_BACKOFF_RESET_MS 600000
 
+/* A task's message while it is stopped and its state does not tell: it has not been RUNNING, or
+ * is to be by its desired state. */
+#define TASK_MESSAGE_STOPPING "stopping"
+
 #define CPU_NANO_MIN         1000000
 #define MEMORY_BYTES_MIN     (4LL << 20)
 #define MESSAGE_BYTES_MAX    (4u << 20)

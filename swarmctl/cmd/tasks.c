@@ -82,6 +82,11 @@ static char *cut(const char *s, size_t max)
         return xasprintf("%.*s\u2026", (int)(end - s), s);
 }
 
+static bool is_stopping(const Swarm__Task *t)
+{
+        return t->state <= TASK_RUNNING && str_is_equal(t->message, TASK_MESSAGE_STOPPING);
+}
+
 static void set_state(struct listing *l, const Swarm__Task *t, int64_t now_ms)
 {
         _cleanup_free_ char *desired = text_capital(task_state_name((enum task_state)t->desired));
@@ -93,7 +98,8 @@ static void set_state(struct listing *l, const Swarm__Task *t, int64_t now_ms)
                 if (*p >= 'A' && *p <= 'Z')
                         *p = (char)(*p - 'A' + 'a');
         listing_set(l, "DesiredState", "%s", desired);
-        listing_set(l, "CurrentState", "%s%s%s", state, *ago ? " " : "", ago);
+        listing_set(l, "CurrentState", "%s%s%s%s", state, *ago ? " " : "", ago,
+                    is_stopping(t) ? " (stopping)" : "");
 }
 
 static void set_error(struct listing *l, const Swarm__Task *t, bool is_short)

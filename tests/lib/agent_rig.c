@@ -175,6 +175,8 @@ static void describe_sent(struct fake *f, struct buf *out)
                                 buf_printf(out, " %d=%s", (int)id.hi, task_state_name(s->state));
                                 if (*s->error)
                                         buf_printf(out, "(%s)", s->error);
+                                if (str_is_equal(s->message, TASK_MESSAGE_STOPPING))
+                                        buf_printf(out, "[%s]", s->message);
                         }
                         break;
                 default: fail();

@@ -44,7 +44,8 @@ struct id fake_id(uint64_t n);
 
 /* Checks what the ports were asked for since the last check. */
 void fake_expect(struct fake *f, const char *words);
-/* What was sent since the last check: "register; heartbeat 3; status 1: 4=running". */
+/* What was sent since the last check: "register; heartbeat 3; status 1: 4=running". A task's
+ * error follows its state in (), that it is being stopped in []. */
 void fake_expect_sent(struct fake *f, const char *words);
 void fake_clear_sent(struct fake *f);
 bool fake_journal_has(struct fake *f, uint64_t task);

@@ -51,6 +51,21 @@ update_state() { ctl service inspect web --format '{{.UpdateStatus.State}}'; }
         wait_for 20 "the rollback" all_are "4 web:2"
 }
 
+@test "why a health check failed is told, at once and once the task has ended" {
+        ctl service create --detach --quiet --name ill --network none --restart-condition none --stop-grace-period 30s \
+                --health-cmd 'echo the database is away; exit 7' --health-interval 100ms --health-retries 3 \
+                web:1 /bin/sh -c 'trap "until [ -e /done ]; do sleep 0.1; done; exit" TERM; while :; do sleep 0.1; done'
+        ill() { ctl service ps ill --no-trunc --format '{{.CurrentState}} {{.Error}}'; }
+        wait_for 20 "the stop is told" eval 'ill | grep -q "^Starting .* (stopping) .*unhealthy: exit 7: the database is away"'
+        id=$(ctl service ps ill -q --no-trunc)
+        [ "$(ctl task inspect "$id" --format '{{.Status.Message}}: {{.Status.Err}}')" = "stopping: unhealthy: exit 7: the database is away" ]
+        ctl service rm ill
+        ctl service create --detach --quiet --name ill2 --network none --restart-condition none \
+                --health-http 8080/ --health-interval 100ms --health-retries 2 web:1 /bin/sleep 1000
+        wait_for 20 "the failure" eval 'ctl service ps ill2 --no-trunc | grep -q "Failed .*unhealthy: connect: connection refused"'
+        ctl service rm ill2
+}
+
 @test "start-first never runs fewer than asked for" {
         ctl service update --detach --quiet --image web:1 --update-order start-first --update-parallelism 1 web
         least=99

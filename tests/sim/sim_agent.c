@@ -69,6 +69,8 @@ static void watch_health(struct sim_container *c)
         if (!c->is_health_checked)
                 return;
         bool is_ill = sim_chance(sim, sim->faults.unhealthy);
+        if (sim_chance(sim, sim->faults.unhealthy))
+                later(c->agent, true, c->id, CONTAINER_UNWELL, 0, sim_between(sim, 10, 3000));
         later(c->agent, true, c->id, is_ill ? CONTAINER_UNHEALTHY : CONTAINER_HEALTHY, 0,
               sim_between(sim, 10, 3000));
 }
@@ -112,6 +114,7 @@ static bool apply_step(struct sim_container *c, const struct step *s)
                 return true;
         case CONTAINER_FAILED: c->state = SIM_ENDED; return true;
         case CONTAINER_HEALTHY:
+        case CONTAINER_UNWELL:
         case CONTAINER_UNHEALTHY: return c->state == SIM_RUNNING;
         case CONTAINER_REMOVED:
                 list_remove(&c->link);
@@ -135,7 +138,8 @@ static void happen(struct sim *sim, void *arg)
                                             .exit_code = s->exit_code,
                                             .wall_ms = sim_now(sim).wall_ms};
 
-                if (s->kind == CONTAINER_FAILED)
+                if (s->kind == CONTAINER_FAILED || s->kind == CONTAINER_UNWELL ||
+                    s->kind == CONTAINER_UNHEALTHY)
                         e.text = "simulated failure";
                 if (s->kind == CONTAINER_STARTED)
                         e.is_health_checked = c->is_health_checked;

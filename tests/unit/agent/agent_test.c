@@ -66,7 +66,60 @@ static void health_check_gates_running(void **state)
         fake_happen(f, 1, CONTAINER_UNHEALTHY);
         fake_expect(f, "stop 1");
         fake_end(f, 1, 143, false);
-        fake_expect_sent(f, "status 3: 1=failed(unhealthy container)");
+        fake_expect_sent(f, "status 3: 1=failed(unhealthy: broken)");
+}
+
+static void failed_checks_are_told(void **state)
+{
+        struct fake *f = *state;
+        struct container_event e = {
+                .task = fake_id(1), .kind = CONTAINER_STARTED, .is_health_checked = true};
+
+        fake_begin(f);
+        fake_give_set(f, &(struct fake_set){.tasks = {{1, TASK_RUNNING}}});
+        fake_happen(f, 1, CONTAINER_PREPARED);
+        agent_on_container(f->a, f->now, &e);
+        fake_happen(f, 1, CONTAINER_UNWELL);
+        fake_tick(f, 60);
+        fake_expect_sent(f, "status 1: 1=starting(health check failed: broken)");
+        fake_acknowledge(f, 1);
+        fake_happen(f, 1, CONTAINER_HEALTHY);
+        fake_expect_sent(f, "status 2: 1=running");
+        fake_acknowledge(f, 2);
+        fake_happen(f, 1, CONTAINER_UNWELL);
+        fake_tick(f, 60);
+        fake_expect_sent(f, "status 3: 1=running(health check failed: broken)");
+        fake_acknowledge(f, 3);
+        fake_happen(f, 1, CONTAINER_HEALTHY);
+        fake_tick(f, 60);
+        fake_expect_sent(f, "status 4: 1=running");
+}
+
+/* Why and that it is stopped is told at once, and not only when it has ended. */
+static void a_stop_is_told(void **state)
+{
+        struct fake *f = *state;
+        struct container_event e = {
+                .task = fake_id(1), .kind = CONTAINER_STARTED, .is_health_checked = true};
+
+        fake_begin(f);
+        fake_give_set(f, &(struct fake_set){.tasks = {{1, TASK_RUNNING}, {2, TASK_RUNNING}}});
+        fake_happen(f, 1, CONTAINER_PREPARED);
+        agent_on_container(f->a, f->now, &e);
+        fake_happen(f, 1, CONTAINER_UNHEALTHY);
+        fake_happen(f, 1, CONTAINER_UNWELL);
+        fake_happen(f, 1, CONTAINER_HEALTHY);
+        e.task = fake_id(2);
+        fake_happen(f, 2, CONTAINER_PREPARED);
+        agent_on_container(f->a, f->now, &e);
+        fake_give_set(f, &(struct fake_set){.tasks = {{2, TASK_SHUTDOWN}}});
+        fake_tick(f, 60);
+        fake_expect_sent(f, "status 1: 1=starting(unhealthy: broken)[stopping] "
+                            "2=starting[stopping]");
+        fake_end(f, 1, 143, false);
+        fake_end(f, 2, 143, false);
+        fake_acknowledge(f, 1);
+        fake_expect_sent(f, "status 2: 1=failed(unhealthy: broken) 2=shutdown");
 }
 
 static void ends_are_told_apart(void **state)
@@ -578,6 +631,8 @@ int main(void)
                 T(fast_start_is_one_report),
                 T(slow_prepare_is_told),
                 T(health_check_gates_running),
+                T(failed_checks_are_told),
+                T(a_stop_is_told),
                 T(ends_are_told_apart),
                 T(stopped_as_asked_is_shutdown),
                 T(failed_prepare_is_rejected),
