@@ -264,7 +264,8 @@ void agent_on_message(struct agent *a, struct now now, const uint8_t *p, size_t 
                 on_session(a, now, m->session_start);
         else if (m->kind_case == SWARM__MANAGER_MESSAGE__KIND_REFUSED)
                 on_refused(a, now, m->refused);
-        else if (session_hears(&a->session, m, now.mono_ms))
+        else if (session_hears(&a->session, m, now.mono_ms) ||
+                 m->kind_case == SWARM__MANAGER_MESSAGE__KIND_BLOB_DATA) /* of any session */
                 on_session_message(a, now, m);
         flush(a, now);
 }

@@ -320,8 +320,19 @@ static void port_image(void *arg, const Swarm__Image *m)
         image_store_learn(containers_images(((struct daemon *)arg)->containers), m);
 }
 
+/* Acknowledged before it is judged, and of whatever session: it was read. */
 static void port_blob_data(void *arg, const Swarm__BlobData *m)
 {
+        Swarm__AgentMessage message = SWARM__AGENT_MESSAGE__INIT;
+        Swarm__BlobAck ack = SWARM__BLOB_ACK__INIT;
+        _cleanup_buf_ struct buf b = {0};
+
+        ack.receipt = m->receipt;
+        message.kind_case = SWARM__AGENT_MESSAGE__KIND_BLOB_ACK;
+        message.blob_ack = &ack;
+        WIRE_PACK(&message, &b);
+        if (m->receipt)
+                port_send(arg, b.data, b.len);
         image_store_on_blob_data(containers_images(((struct daemon *)arg)->containers), m);
 }
 

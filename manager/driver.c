@@ -146,6 +146,8 @@ static void on_control(struct driver *d, const struct net_sender *from, const ui
                                                : "manager: too many requests are waiting");
 }
 
+/* An agent has one connection: what waits in its older one would be read by nobody. NULL: this is
+ * the older one. */
 static struct route *note_route(struct driver *d, const struct net_sender *from)
 {
         struct route *r = map_get_id(&d->routes, from->node);
@@ -155,8 +157,11 @@ static struct route *note_route(struct driver *d, const struct net_sender *from)
                 r->node = from->node;
                 map_put(&d->routes, r);
         }
-        r->connection = MAX(r->connection, from->connection);
-        return r;
+        if (from->connection > r->connection) {
+                net_drop(d->server, r->connection);
+                r->connection = from->connection;
+        }
+        return from->connection == r->connection ? r : NULL;
 }
 
 /* A message to or from an agent. What it said is not known any more, so all is said anew. */
@@ -169,19 +174,25 @@ static void on_lost(struct driver *d, struct route *route, int error)
         turn_input_agent_lost(d->turn, route->node);
 }
 
-static void on_blob_get(struct driver *d, struct route *route, const uint8_t *p, size_t n)
+/* BlobGet and BlobAck: they never go through the turn. */
+static void on_blob_message(struct driver *d, struct route *route, const uint8_t *p, size_t n)
 {
         wire_arena_reset(&d->arena);
         const Swarm__AgentMessage *m =
                 wire_unpack(&d->arena, &swarm__agent_message__descriptor, p, n);
 
-        if (!m || m->kind_case != SWARM__AGENT_MESSAGE__KIND_BLOB_GET ||
-            m->session.len > SESSION_MAX)
+        if (!m || m->session.len > SESSION_MAX)
+                return;
+        if (m->kind_case == SWARM__AGENT_MESSAGE__KIND_BLOB_ACK) {
+                blobs_on_ack(d->blobs, route->connection, m->blob_ack->receipt);
+                return;
+        }
+        if (m->kind_case != SWARM__AGENT_MESSAGE__KIND_BLOB_GET)
                 return;
         route->session_len = m->session.len;
         if (m->session.len)
                 memcpy(route->session, m->session.data, m->session.len);
-        blobs_on_get(d->blobs, route->node, m->blob_get);
+        blobs_on_get(d->blobs, route->node, route->connection, m->blob_get);
 }
 
 /* A node that was removed while it was away registers, and is told. */
@@ -195,13 +206,16 @@ static void on_agent(struct driver *d, const struct net_sender *from, const uint
 {
         struct peer peer = {from->connection, from->node};
         bool is_known = !id_is_zero(from->node);
-        struct route *route = is_known ? note_route(d, from) : NULL;
         int kind = wire_peek_kind(p, n, AGENT_KIND_FIRST);
 
         if (kind <= 0 || (!is_known && !is_for_strangers(kind)))
                 return;
-        if (kind == SWARM__AGENT_MESSAGE__KIND_BLOB_GET) {
-                on_blob_get(d, route, p, n);
+        struct route *route = is_known ? note_route(d, from) : NULL;
+        if (is_known && !route)
+                return; /* the last words of a connection that the agent has left */
+        if (kind == SWARM__AGENT_MESSAGE__KIND_BLOB_GET ||
+            kind == SWARM__AGENT_MESSAGE__KIND_BLOB_ACK) {
+                on_blob_message(d, route, p, n);
                 return;
         }
         if (route && kind == SWARM__AGENT_MESSAGE__KIND_REGISTER)
@@ -234,11 +248,11 @@ static void on_gone(void *arg, uint64_t connection)
         struct driver *d = arg;
         struct client *c = map_get_u64(&d->clients, connection);
 
+        blobs_on_gone(d->blobs, connection);
         if (!c)
                 return;
         map_remove(&d->clients, c);
         free(c);
-        blobs_on_client_gone(d->blobs, connection);
         turn_input_client_gone(d->turn, connection);
 }
 
@@ -268,20 +282,21 @@ static bool is_blob_used(void *arg, const char *digest)
         return false;
 }
 
-static void send_blob_data(void *arg, struct id node, const Swarm__BlobData *data)
+static int send_blob_data(void *arg, struct id node, uint64_t connection,
+                          const Swarm__BlobData *data)
 {
         struct driver *d = arg;
         struct route *route = map_get_id(&d->routes, node);
         Swarm__ManagerMessage m = SWARM__MANAGER_MESSAGE__INIT;
         _cleanup_buf_ struct buf b = {0};
 
-        if (!route)
-                return;
+        if (!route || route->connection != connection)
+                return -ENOTCONN;
         m.session = (ProtobufCBinaryData){route->session_len, route->session};
         m.kind_case = SWARM__MANAGER_MESSAGE__KIND_BLOB_DATA;
         m.blob_data = (Swarm__BlobData *)data;
         WIRE_PACK(&m, &b);
-        net_send(d->server, route->connection, b.data, b.len);
+        return net_send(d->server, connection, b.data, b.len);
 }
 
 /* --- effects ------------------------------------------------------------------------------------

@@ -237,6 +237,7 @@ int blobs_open(struct loop *l, const struct blobs_config *c, struct blobs **ret,
         b->dir_fd = STEAL_FD(fd);
         b->uploads = (struct map){.kind = MAP_KEY_STR}; /* the digest comes first in an upload */
         b->pins = MAP_INIT(struct pin, digest, MAP_KEY_STR);
+        serve_init(b);
         b->timer = loop_timer_new(l, on_timer, b);
         remove_unused(b, 0);
         b->next_gc_ms = time_now().mono_ms + BLOB_UNUSED_MS / 2;
@@ -251,6 +252,7 @@ void blobs_close(struct blobs *b)
                 return;
         loop_timer_free(b->timer);
         upload_drop_all(b);
+        serve_drop_all(b);
         b->is_closed = true;
         b->n_jobs++;
         blobs_job_done(b);
@@ -315,9 +317,10 @@ bool blobs_on_request(struct blobs *b, uint64_t connection, const Swarm__Request
         }
 }
 
-void blobs_on_client_gone(struct blobs *b, uint64_t connection)
+void blobs_on_gone(struct blobs *b, uint64_t connection)
 {
         upload_on_client_gone(b, connection);
+        serve_on_gone(b, connection);
 }
 
 /* --- images -------------------------------------------------------------------------------------

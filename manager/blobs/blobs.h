@@ -21,9 +21,11 @@
 #define BLOB_BYTES_MAX      (64LL << 30) /* of one blob */
 #define BLOB_UPLOADS_MAX    64           /* at a time */
 #define BLOB_QUEUE_MAX      16           /* chunks of one upload that wait for the disk */
-#define BLOB_READS_MAX      1024  /* reads at a time; beyond, agents get no answer and ask again */
-#define BLOB_UPLOAD_IDLE_MS 60000 /* then another client may take an upload over */
-#define BLOB_PIN_MS         10000 /* a blob checked for ImageCreate is kept at least so long */
+#define BLOB_READS_MAX      1024         /* reads at a time; beyond, clients are refused */
+#define BLOB_ANSWERS_MAX    512          /* underway to all agents: read, but not acknowledged */
+#define BLOB_NODE_ANSWERS   32      /* of one node, with those that wait; beyond, none is given */
+#define BLOB_UPLOAD_IDLE_MS 60000   /* then another client may take an upload over */
+#define BLOB_PIN_MS         10000   /* a blob checked for ImageCreate is kept at least so long */
 #define BLOB_UNUSED_MS      3600000 /* a complete blob that no image names is deleted after */
 
 struct blobs;
@@ -36,7 +38,8 @@ struct blobs_config {
         bool (*is_used)(void *arg, const char *digest);
         /* Answers; r and m are valid during the call only. */
         void (*on_response)(void *arg, uint64_t connection, const Swarm__Response *r);
-        void (*on_data)(void *arg, struct id node, const Swarm__BlobData *m);
+        /* An agent's; < 0: it is lost. */
+        int (*on_data)(void *arg, struct id node, uint64_t connection, const Swarm__BlobData *m);
 };
 
 /* Deletes what no image names, and unfinished uploads: the state must have been loaded. */
@@ -45,9 +48,13 @@ void blobs_close(struct blobs *b);
 
 /* A client's request: true when it was one for blobs, and is or will be answered by on_response. */
 bool blobs_on_request(struct blobs *b, uint64_t connection, const Swarm__Request *q);
-/* An agent's request: answered by on_data. */
-void blobs_on_get(struct blobs *b, struct id node, const Swarm__BlobGet *m);
-void blobs_on_client_gone(struct blobs *b, uint64_t connection);
+/* An agent's request: answered by on_data in its turn, unless the node has too many already: an
+ * answer counts until its receipt came back or its connection is gone. So what agents do not read
+ * fills a bounded part of the memory, whatever they ask for and however often they connect. */
+void blobs_on_get(struct blobs *b, struct id node, uint64_t connection, const Swarm__BlobGet *m);
+void blobs_on_ack(struct blobs *b, uint64_t connection, uint64_t receipt);
+/* Of a client or an agent. */
+void blobs_on_gone(struct blobs *b, uint64_t connection);
 
 /* May this image be created? All blobs must be here and of the told sizes, the config must be one,
  * its platform and diff ids those of the request. To be called before the request goes to the turn;

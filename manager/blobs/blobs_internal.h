@@ -1,5 +1,5 @@
-/* The parts of blobs: files and their removal (blobs.c), uploads (upload.c), reads (read.c). For
- * this folder alone. */
+/* The parts of blobs: files and their removal (blobs.c), uploads (upload.c), reads (read.c),
+ * what agents are sent (serve.c). For this folder alone. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,7 +23,10 @@ struct blobs {
         struct loop_timer *timer;
         uint64_t last_tmp; /* numbers names below tmp/ */
         int64_t next_gc_ms;
-        int n_reads, n_jobs; /* on other threads; the last frees what was closed */
+        struct map takers, shares; /* of agents that have answers underway: serve.c */
+        struct list waiting;       /* struct answer, of all takers, in order */
+        int n_sent;                /* answers that are being read or not yet acknowledged */
+        int n_reads, n_jobs;       /* on other threads; the last frees what was closed */
         bool is_closed;
 };
 
@@ -51,5 +54,33 @@ void upload_drop_all(struct blobs *b);
 
 /* --- read.c ------------------------------------------------------------------------------------
  */
+struct read;
+/* At its end; r is the callee's to look at during the call. Also when blobs were closed. */
+typedef void read_fn(void *arg, const struct read *r);
+
+struct read {
+        struct blobs *blobs;
+        int dir_fd;
+        read_fn *done;
+        void *arg;
+        uint64_t offset;
+        char *digest, *name;
+        size_t max_bytes;
+        struct buf data;
+        int64_t total;
+        int error;
+};
+
+/* The digest is valid. */
+void read_start(struct blobs *b, const Swarm__BlobGet *m, read_fn *done, void *arg);
+void read_set_error(const struct read *r, struct err *err);
+/* What was read; borrowed. */
+void read_fill(const struct read *r, Swarm__BlobData *m);
 void read_on_client_get(struct blobs *b, uint64_t connection, uint64_t number,
                         const Swarm__BlobGet *m);
+
+/* --- serve.c -----------------------------------------------------------------------------------
+ */
+void serve_init(struct blobs *b);
+void serve_on_gone(struct blobs *b, uint64_t connection);
+void serve_drop_all(struct blobs *b);

@@ -1,7 +1,6 @@
 /*
- * Reads of blobs, for agents and clients: a piece of a file, read on another thread so that a slow
- * disk holds up nobody. Beyond BLOB_READS_MAX at a time an agent gets no answer, and asks again; a
- * client is told so.
+ * Reads of blobs: a piece of a file, read on another thread so that a slow disk holds up nobody.
+ * Here for clients, who are told so beyond BLOB_READS_MAX at a time; for agents: serve.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,20 +12,6 @@
 #include "shared/base/mem.h"
 #include "shared/image/image.h"
 #include "shared/model/model.h"
-
-struct read {
-        struct blobs *blobs;
-        int dir_fd;
-        bool is_client;
-        uint64_t connection, number; /* of a client */
-        struct id node;              /* of an agent */
-        uint64_t request, offset;
-        char *digest, *name;
-        size_t max_bytes;
-        struct buf data;
-        int64_t total;
-        int error;
-};
 
 static int read_piece(struct read *r, int fd)
 {
@@ -64,7 +49,7 @@ static void work(void *arg)
                 r->error = -ERANGE;
 }
 
-static void set_error(const struct read *r, struct err *err)
+void read_set_error(const struct read *r, struct err *err)
 {
         if (r->error == -ENOENT)
                 err_set(err, ENOENT, "blob %.19s: the manager does not have it", r->digest);
@@ -72,30 +57,12 @@ static void set_error(const struct read *r, struct err *err)
                 err_set(err, -r->error, "blob %.19s: %s", r->digest, err_name(r->error));
 }
 
-static void answer(struct read *r)
+void read_fill(const struct read *r, Swarm__BlobData *m)
 {
-        struct blobs *b = r->blobs;
-        Swarm__BlobData m = SWARM__BLOB_DATA__INIT;
-        Swarm__Response response = SWARM__RESPONSE__INIT;
-        struct err err = {0};
-
-        set_error(r, &err);
-        m.request = r->request;
-        m.offset = r->offset;
-        m.total = (uint64_t)r->total;
-        m.data.data = r->data.data;
-        m.data.len = r->data.len;
-        if (!r->is_client) {
-                m.error = err.text;
-                b->config.on_data(b->config.arg, r->node, &m);
-        } else if (err.code) {
-                respond_error(b, r->connection, r->number, &err, NULL);
-        } else {
-                response.number = r->number;
-                response.kind_case = SWARM__RESPONSE__KIND_BLOB_DATA;
-                response.blob_data = &m;
-                b->config.on_response(b->config.arg, r->connection, &response);
-        }
+        m->offset = r->offset;
+        m->total = (uint64_t)r->total;
+        m->data.data = r->data.data;
+        m->data.len = r->data.len;
 }
 
 static void done(void *arg)
@@ -103,8 +70,7 @@ static void done(void *arg)
         struct read *r = arg;
 
         r->blobs->n_reads--;
-        if (!r->blobs->is_closed)
-                answer(r);
+        r->done(r->arg, r);
         blobs_job_done(r->blobs);
         buf_done(&r->data);
         free(r->digest);
@@ -112,51 +78,55 @@ static void done(void *arg)
         free(r);
 }
 
-static struct read *read_new(struct blobs *b, const Swarm__BlobGet *m)
+void read_start(struct blobs *b, const Swarm__BlobGet *m, read_fn *read_done, void *arg)
 {
         struct read *r = xnew(struct read);
 
         r->blobs = b;
         r->dir_fd = b->dir_fd;
-        r->request = m->request;
+        r->done = read_done;
+        r->arg = arg;
         r->offset = m->offset;
         r->digest = xstrdup(m->digest);
         r->name = blob_name(m->digest);
         r->max_bytes = m->max_bytes ? MIN(m->max_bytes, BLOB_CHUNK_MAX) : BLOB_CHUNK_MAX;
-        return r;
+        b->n_reads++;
+        b->n_jobs++;
+        loop_work(b->loop, work, done, r);
 }
 
-static void start(struct read *r)
-{
-        r->blobs->n_reads++;
-        r->blobs->n_jobs++;
-        loop_work(r->blobs->loop, work, done, r);
-}
+/* --- clients ------------------------------------------------------------------------------------
+ */
+struct client_read {
+        uint64_t connection, number;
+};
 
-void blobs_on_get(struct blobs *b, struct id node, const Swarm__BlobGet *m)
+static void client_done(void *arg, const struct read *r)
 {
-        struct read *r;
+        _cleanup_free_ struct client_read *c = arg;
+        struct blobs *b = r->blobs;
+        Swarm__BlobData m = SWARM__BLOB_DATA__INIT;
+        Swarm__Response response = SWARM__RESPONSE__INIT;
+        struct err err = {0};
 
-        if (b->n_reads >= BLOB_READS_MAX)
+        if (b->is_closed)
                 return;
-        if (!digest_is_valid(m->digest)) {
-                Swarm__BlobData bad = SWARM__BLOB_DATA__INIT;
-
-                bad.request = m->request;
-                bad.error = (char *)"blob: is no digest";
-                b->config.on_data(b->config.arg, node, &bad);
+        read_set_error(r, &err);
+        if (err.code) {
+                respond_error(b, c->connection, c->number, &err, NULL);
                 return;
         }
-        r = read_new(b, m);
-        r->node = node;
-        start(r);
+        read_fill(r, &m);
+        response.number = c->number;
+        response.kind_case = SWARM__RESPONSE__KIND_BLOB_DATA;
+        response.blob_data = &m;
+        b->config.on_response(b->config.arg, c->connection, &response);
 }
 
 void read_on_client_get(struct blobs *b, uint64_t connection, uint64_t number,
                         const Swarm__BlobGet *m)
 {
         struct err err = {0};
-        struct read *r;
 
         if (!digest_is_valid(m->digest))
                 err_set(&err, EINVAL, "blob %.80s: is no digest", m->digest);
@@ -167,9 +137,7 @@ void read_on_client_get(struct blobs *b, uint64_t connection, uint64_t number,
                 respond_error(b, connection, number, &err, NULL);
                 return;
         }
-        r = read_new(b, m);
-        r->is_client = true;
-        r->connection = connection;
-        r->number = number;
-        start(r);
+        struct client_read *c = xnew(struct client_read);
+        *c = (struct client_read){connection, number};
+        read_start(b, m, client_done, c);
 }

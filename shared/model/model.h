@@ -132,6 +132,6 @@ bool task_state_is_valid(uint32_t v);
 #define LOG_TASKS_MAX        10000 /* tasks of one stream of a client */
 #define STREAM_SILENCE_MS    15000 /* a stream ends when its client says nothing for this long */
 #define DEFAULT_PORT         7377
-#define DISPATCH_PROTOCOL    1
+#define DISPATCH_PROTOCOL    2
 #define CONTROL_PROTOCOL     1
 #define JOIN_TOKEN_PREFIX    "SWMT-1-"

@@ -93,13 +93,19 @@ void net_set_bytes(struct net_socket *s, int option, const void *p, size_t n)
         s->touched = true;
 }
 
+void net_set_message_max(struct net_socket *s, size_t bytes)
+{
+        int64_t max = (int64_t)bytes + CURVE_OVERHEAD;
+
+        net_set_bytes(s, ZMQ_MAXMSGSIZE, &max, sizeof(max));
+}
+
 struct net_socket *net_socket_open(struct net *n, int type,
                                    void (*on_readable)(struct net_socket *s), void *owner)
 {
         struct net_socket *s = xnew(struct net_socket);
         int fd = -1;
         size_t len = sizeof(fd);
-        int64_t message_max = 2 * (int64_t)MESSAGE_BYTES_MAX + CURVE_OVERHEAD;
 
         s->net = n;
         s->on_readable = on_readable;
@@ -113,7 +119,7 @@ struct net_socket *net_socket_open(struct net *n, int type,
         net_set_int(s, ZMQ_LINGER, LINGER_MS);
         net_set_int(s, ZMQ_SNDHWM, QUEUE_MAX);
         net_set_int(s, ZMQ_RCVHWM, QUEUE_MAX);
-        net_set_bytes(s, ZMQ_MAXMSGSIZE, &message_max, sizeof(message_max));
+        net_set_message_max(s, 2 * (size_t)MESSAGE_BYTES_MAX);
         list_push_back(&n->sockets, &s->link);
         return s;
 }

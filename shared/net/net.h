@@ -17,6 +17,9 @@
 
 #define NET_KEY_BYTES    32
 #define NET_ENDPOINT_MAX 256
+/* Of a connection whose node is not known; beyond, it is broken. */
+#define NET_STRANGER_MESSAGES 64
+#define NET_STRANGER_BYTES    (256u << 10) /* of one message */
 
 struct net;
 struct net_server;
@@ -65,6 +68,8 @@ const char *net_server_endpoint(const struct net_server *s, size_t i);
 int net_send(struct net_server *s, uint64_t connection, const uint8_t *p, size_t n);
 /* Whose the connections of a key are is asked anew, with the next message of each. */
 void net_forget_key(struct net_server *s, const uint8_t key[NET_KEY_BYTES]);
+/* Breaks a connection over tcp; on_gone follows. None of that number: nothing. */
+void net_drop(struct net_server *s, uint64_t connection);
 void net_server_close(struct net_server *s); /* NULL is fine */
 
 struct net_client_config {

@@ -47,6 +47,8 @@ void net_socket_close(struct net_socket *s);
 /* Options that are always valid: asserted. */
 void net_set_int(struct net_socket *s, int option, int value);
 void net_set_bytes(struct net_socket *s, int option, const void *p, size_t n);
+/* A peer that sends a longer message is cut off. */
+void net_set_message_max(struct net_socket *s, size_t bytes);
 /* Keep-alive and the like, of both sides. */
 void net_set_tcp(struct net_socket *s, const char *endpoint);
 int net_send_frame(struct net_socket *s, const void *p, size_t n, int flags);

@@ -13,6 +13,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -41,7 +42,9 @@ struct connection {
         struct net_sender sender;
         uint64_t route; /* of both ports: unique in by_route */
         uint64_t fd;
+        struct sockaddr_in6 peer; /* of fd, over tcp; zero: it was gone already */
         bool is_refused;
+        unsigned messages; /* while nobody knows whose key it is */
 };
 
 struct port {
@@ -143,6 +146,17 @@ static bool is_older(const struct connection *a, const struct connection *b, int
         return (int32_t)((uint32_t)a->route - (uint32_t)b->route) < 0;
 }
 
+/* Zero when there is none. */
+static struct sockaddr_in6 peer_of(int fd)
+{
+        struct sockaddr_in6 peer = {0};
+        socklen_t len = sizeof(peer);
+
+        if (getpeername(fd, (struct sockaddr *)&peer, &len))
+                peer = (struct sockaddr_in6){0};
+        return peer;
+}
+
 /* Whose descriptor this is from now on; the one who had it before is gone. False: the message is to
  * be dropped: these are last words of one who is gone (was said to be, if it was known), read after
  * the first of the next to have the descriptor; or the server was closed by a callback. */
@@ -161,12 +175,46 @@ static bool set_fd(struct net_socket *socket, struct connection *c, int fd)
                 return false;
         }
         c->fd = (uint64_t)fd;
+        if (!port->is_local)
+                c->peer = peer_of(fd);
         if (before)
                 map_remove(&s->by_fd, before);
         map_put(&s->by_fd, c);
         if (before)
                 forget_and_tell(s, before);
         return socket->zs != NULL;
+}
+
+/* ZeroMQ has no call for it, so the descriptor that it uses is shut. It may be another's by now,
+ * and is left alone if it is; a moment later it hits somebody else, who connects again. */
+void net_drop(struct net_server *s, uint64_t connection)
+{
+        struct connection *c = map_get_u64(&s->by_number, connection);
+
+        if (!c || c->sender.is_local || c->fd == UINT64_MAX || !c->peer.sin6_family)
+                return;
+        struct sockaddr_in6 now = peer_of((int)c->fd);
+        if (!memcmp(&now, &c->peer, sizeof(now)))
+                shutdown((int)c->fd, SHUT_RDWR);
+}
+
+/* Asked until the node is known: a Join may have made it known meanwhile. A stranger has a few
+ * words to say; who says more must connect anew for it, which costs him more than us. */
+static bool is_heard(struct port *port, struct connection *c, size_t n)
+{
+        struct net_server *s = port->server;
+
+        if (c->is_refused)
+                return false;
+        if (port->is_local || !id_is_zero(c->sender.node))
+                return true;
+        c->is_refused = !s->config.accept(s->config.arg, c->sender.key, &c->sender.node);
+        if (c->is_refused || !id_is_zero(c->sender.node))
+                return !c->is_refused;
+        c->is_refused = ++c->messages > NET_STRANGER_MESSAGES || n > NET_STRANGER_BYTES;
+        if (c->is_refused)
+                net_drop(s, c->sender.connection);
+        return !c->is_refused;
 }
 
 /* The connection that a message is of, made on its first. NULL: drop the message. */
@@ -190,15 +238,7 @@ static struct connection *find_connection(struct net_socket *socket, uint64_t ro
                 c = add_connection(port, route, port->is_local ? NULL : key);
         if (!set_fd(socket, c, zmq_msg_get(m, ZMQ_SRCFD)))
                 return NULL;
-        if (c->is_refused)
-                return NULL;
-        /* Asked until the node is known: a Join may have made it known meanwhile. */
-        if (!port->is_local && id_is_zero(c->sender.node) &&
-            !s->config.accept(s->config.arg, key, &c->sender.node)) {
-                c->is_refused = true;
-                return NULL;
-        }
-        return c;
+        return is_heard(port, c, zmq_msg_size(m)) ? c : NULL;
 }
 
 /* --- reading -----------------------------------------------------------------------------------*/
@@ -347,6 +387,7 @@ static int open_port(struct net_server *s, bool is_local, const struct net_keys 
         net_set_int(port->router, ZMQ_ROUTER_MANDATORY, 1);
         net_set_int(port->router, ZMQ_BACKLOG, TCP_BACKLOG);
         net_set_int(port->router, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
+        net_set_message_max(port->router, MESSAGE_BYTES_MAX);
         if (!is_local) {
                 net_set_bytes(port->router, ZMQ_ZAP_DOMAIN, s->domain, strlen(s->domain));
                 net_set_int(port->router, ZMQ_CURVE_SERVER, 1);

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "manager/blobs/blobs.h"
 #include "proto/dispatch.pb-c.h"
 #include "shared/base/buf.h"
 #include "shared/base/io.h"
@@ -21,6 +22,7 @@
 #include "shared/base/str.h"
 #include "shared/base/time.h"
 #include "shared/identity/identity.h"
+#include "shared/image/image.h"
 #include "shared/model/model.h"
 #include "shared/net/net.h"
 #include "shared/wire/wire.h"
@@ -39,6 +41,9 @@ struct fixture {
         struct loop_timer *deadline;
         bool timed_out;
         Swarm__ManagerMessage *heard;
+        int pieces, awaited; /* of blobs */
+        uint64_t receipt;    /* of the last */
+        bool is_broken;
         struct net_client *clients[2];
         struct err err;
 };
@@ -393,6 +398,149 @@ static void test_garbage(void **state)
         assert_int_equal(end(f, SIGTERM), 0);
 }
 
+static void send_agent(struct net_client *c, Swarm__AgentMessage *m)
+{
+        _cleanup_buf_ struct buf b = {0};
+
+        WIRE_PACK(m, &b);
+        assert_int_equal(net_client_send(c, b.data, b.len), 0);
+}
+
+static void put_blob(struct fixture *f, size_t n, char digest[DIGEST_TEXT_LEN + 1])
+{
+        struct client_config config = {.host = f->ipc, .data_dir = f->data};
+        _cleanup_free_ uint8_t *bytes = xcalloc(1, n);
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__BlobPut put = SWARM__BLOB_PUT__INIT;
+        Swarm__Response *r = NULL;
+        struct client *c = NULL;
+
+        digest_of(bytes, n, digest);
+        put.digest = digest;
+        put.data = (ProtobufCBinaryData){n, bytes};
+        put.is_last = true;
+        q.kind_case = SWARM__REQUEST__KIND_BLOB_PUT;
+        q.blob_put = &put;
+        assert_int_equal(client_open(&config, &c, &f->err), 0);
+        if (client_call(c, &q, DEADLINE_MS, &r, &f->err) < 0)
+                fail_msg("%s", f->err.text);
+        wire_free(r);
+        client_close(c);
+}
+
+/* Counts pieces of blobs. */
+static void on_piece(void *arg, const uint8_t *p, size_t n)
+{
+        struct fixture *f = arg;
+        Swarm__ManagerMessage *m = wire_unpack_heap(&swarm__manager_message__descriptor, p, n);
+
+        if (m->kind_case == SWARM__MANAGER_MESSAGE__KIND_BLOB_DATA) {
+                assert_true(m->blob_data->data.len > BLOB_CHUNK_MAX / 2);
+                f->receipt = m->blob_data->receipt;
+                f->pieces++;
+        }
+        wire_free(m);
+        if (f->pieces == f->awaited)
+                loop_stop(f->loop);
+}
+
+static void on_broken(void *arg)
+{
+        struct fixture *f = arg;
+
+        f->is_broken = true;
+        loop_stop(f->loop);
+}
+
+static struct net_client *connect_taker(struct fixture *f, const struct net_keys *keys,
+                                        const uint8_t *cluster_key)
+{
+        struct net_client_config config = {.endpoint = f->tcp,
+                                           .keys = keys,
+                                           .server_key = cluster_key,
+                                           .arg = f,
+                                           .on_message = on_piece,
+                                           .on_broken = on_broken};
+        struct net_client *c = NULL;
+
+        assert_int_equal(net_connect(f->net, &config, &c, &f->err), 0);
+        return c;
+}
+
+/* So many, and no more. */
+static void await_pieces(struct fixture *f, int n)
+{
+        f->awaited = n;
+        loop_timer_set(f->deadline, DEADLINE_MS);
+        if (f->pieces < n)
+                loop_run(f->loop);
+        assert_false(f->timed_out);
+        f->awaited = -1;
+        loop_timer_set(f->deadline, 300);
+        loop_run(f->loop);
+        f->timed_out = false;
+        assert_int_equal(f->pieces, n);
+}
+
+static void ask_pieces(struct net_client *c, char *digest)
+{
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+        Swarm__BlobGet get = SWARM__BLOB_GET__INIT;
+
+        get.digest = digest;
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_BLOB_GET;
+        m.blob_get = &get;
+        for (get.request = 1; get.request <= 5 * BLOB_NODE_ANSWERS; get.request++) {
+                get.offset = get.request; /* the same piece twice is one that waits */
+                send_agent(c, &m);
+        }
+}
+
+static void acknowledge(struct net_client *c, uint64_t receipt)
+{
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+        Swarm__BlobAck ack = SWARM__BLOB_ACK__INIT;
+
+        ack.receipt = receipt;
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_BLOB_ACK;
+        m.blob_ack = &ack;
+        send_agent(c, &m);
+}
+
+/* A worker's key that asks for bytes and acknowledges none does not fill the manager's memory, not
+ * with many connections either. */
+static void test_blobs_are_acknowledged(void **state)
+{
+        struct fixture *f = *state;
+        char digest[DIGEST_TEXT_LEN + 1];
+        struct join_token token;
+        struct net_keys keys;
+
+        start(f);
+        find_token(f, &token);
+        put_blob(f, BLOB_CHUNK_MAX, digest);
+        assert_int_equal(net_keys_make(&keys), 0);
+        f->clients[0] = connect_agent(f, &keys, token.cluster_key);
+        assert_int_equal(join(f, f->clients[0], token.secret), SWARM__MANAGER_MESSAGE__KIND_JOINED);
+        net_client_close(f->clients[0]);
+        f->clients[0] = connect_taker(f, &keys, token.cluster_key);
+        ask_pieces(f->clients[0], digest);
+        await_pieces(f, BLOB_NODE_ANSWERS);
+        acknowledge(f->clients[0], f->receipt ^ 1);
+        ask_pieces(f->clients[0], digest);
+        await_pieces(f, BLOB_NODE_ANSWERS);
+        acknowledge(f->clients[0], f->receipt);
+        ask_pieces(f->clients[0], digest);
+        await_pieces(f, 2 * BLOB_NODE_ANSWERS);
+        /* Its next connection takes the place of this one, which is broken. */
+        f->clients[1] = connect_taker(f, &keys, token.cluster_key);
+        ask_pieces(f->clients[1], digest);
+        while (!f->is_broken)
+                loop_run(f->loop);
+        assert_false(f->timed_out);
+        assert_true(count_nodes(f) > 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -401,7 +549,7 @@ int main(void)
                 TEST(test_not_initialised), TEST(test_init_and_end),
                 TEST(test_one_at_a_time),   TEST(test_port_in_use),
                 TEST(test_who_may_control), TEST(test_join_outlives_a_kill),
-                TEST(test_garbage),
+                TEST(test_garbage),         TEST(test_blobs_are_acknowledged),
         };
 
         return cmocka_run_group_tests_name("daemon", tests, NULL, NULL);

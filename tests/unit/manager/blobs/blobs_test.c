@@ -26,6 +26,9 @@
 #define BOB      8
 #define CONFIG   "{\"os\":\"linux\",\"architecture\":\"amd64\",\"rootfs\":{\"diff_ids\":[\"%s\"]}}"
 
+#define LINK         9 /* the first connection of an agent */
+#define ANSWERS_KEPT 4096
+
 struct world {
         struct loop *loop;
         struct loop_timer *guard;
@@ -45,6 +48,11 @@ struct world {
         struct buf data;
         uint64_t total;
         struct id node;
+        uint64_t request;
+        uint64_t receipts[ANSWERS_KEPT];
+        size_t n_receipts; /* answers to agents so far */
+        bool is_silent;    /* answers to agents are not waited for */
+        int send_error;
 };
 
 static void one_less(struct world *w)
@@ -80,14 +88,19 @@ static void on_response(void *arg, uint64_t connection, const Swarm__Response *r
         one_less(w);
 }
 
-static void on_data(void *arg, struct id node, const Swarm__BlobData *m)
+static int on_data(void *arg, struct id node, uint64_t connection, const Swarm__BlobData *m)
 {
         struct world *w = arg;
 
         w->node = node;
+        assert_true(connection > 0);
+        w->request = m->request;
+        w->receipts[w->n_receipts++ % ANSWERS_KEPT] = m->receipt;
         snprintf(w->error, sizeof(w->error), "%s", m->error);
         take_data(w, m);
-        one_less(w);
+        if (!w->is_silent)
+                one_less(w);
+        return w->send_error;
 }
 
 static bool is_used(void *arg, const char *digest)
@@ -312,7 +325,7 @@ static void test_two_clients(void **state)
         put(w, ALICE, digest, 0, "abc", false);
         put(w, BOB, digest, 0, "abc", false);
         assert_refused(w, EBUSY, "by another client");
-        blobs_on_client_gone(w->blobs, ALICE);
+        blobs_on_gone(w->blobs, ALICE);
         put(w, BOB, digest, 3, "def", true); /* goes on where she was */
         assert_int_equal(w->code, 0);
         assert_int_equal(w->connection, BOB);
@@ -354,8 +367,104 @@ static void get(struct world *w, const char *digest, uint64_t offset, uint32_t m
         m.offset = offset;
         m.max_bytes = max_bytes;
         w->waiting++;
-        blobs_on_get(w->blobs, (struct id){1, 2}, &m);
+        blobs_on_get(w->blobs, (struct id){1, 2}, LINK, &m);
         wait_answers(w);
+}
+
+/* Asks without reading an answer. */
+static void ask(struct world *w, uint64_t node, uint64_t connection, const char *digest,
+                uint64_t offset)
+{
+        Swarm__BlobGet m = SWARM__BLOB_GET__INIT;
+
+        m.request = ++w->number;
+        m.digest = (char *)digest;
+        m.offset = offset;
+        m.max_bytes = 1;
+        blobs_on_get(w->blobs, (struct id){1, node}, connection, &m);
+}
+
+/* A client's read and its answer. */
+static void pass_by(struct world *w)
+{
+        char missing[DIGEST_TEXT_LEN + 1];
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__BlobGet m = SWARM__BLOB_GET__INIT;
+
+        digest_of("nothing", 7, missing);
+        m.digest = missing;
+        q.kind_case = SWARM__REQUEST__KIND_BLOB_GET;
+        q.blob_get = &m;
+        w->waiting = 1;
+        assert_true(blobs_on_request(w->blobs, BOB, &q));
+        wait_answers(w);
+}
+
+/* So many answers to agents come, and no more. */
+static void expect_answers(struct world *w, size_t n)
+{
+        while (w->n_receipts < n)
+                pass_by(w);
+        for (int i = 0; i < 16; i++)
+                pass_by(w);
+        assert_int_equal(w->n_receipts, n);
+}
+
+static void test_agents_must_acknowledge(void **state)
+{
+        struct world *w = *state;
+        char digest[DIGEST_TEXT_LEN + 1];
+        size_t limit = BLOB_NODE_ANSWERS;
+
+        upload(w, "some bytes", digest);
+        w->is_silent = true;
+        for (int i = 0; i < 200; i++)
+                ask(w, 1, LINK + (uint64_t)i % 2, digest, (uint64_t)i); /* on two connections */
+        expect_answers(w, limit);
+        ask(w, 2, LINK + 2, digest, 0); /* another node is not held up */
+        expect_answers(w, limit + 1);
+        blobs_on_ack(w->blobs, LINK, 12345); /* not a receipt */
+        blobs_on_ack(w->blobs, LINK + 2, w->receipts[0]);
+        ask(w, 1, LINK, digest, 0);
+        expect_answers(w, limit + 1);
+        blobs_on_gone(w->blobs, LINK + 1);
+        for (int i = 0; i < 200; i++)
+                ask(w, 1, LINK, digest, (uint64_t)i);
+        expect_answers(w, limit + 1 + limit / 2);
+        /* The newest one covers all before it. */
+        blobs_on_ack(w->blobs, LINK, w->receipts[w->n_receipts - 1]);
+        for (int i = 0; i < 200; i++)
+                ask(w, 1, LINK, digest, (uint64_t)i);
+        expect_answers(w, limit + 1 + limit / 2 + limit);
+}
+
+static void test_agents_wait_in_order(void **state)
+{
+        struct world *w = *state;
+        char digest[DIGEST_TEXT_LEN + 1];
+
+        upload(w, "some bytes", digest);
+        w->is_silent = true;
+        for (uint64_t i = 0; i < BLOB_ANSWERS_MAX; i++)
+                ask(w, 1000 + i, 1000 + i, digest, 0);
+        ask(w, 5, 5, digest, 0);
+        ask(w, 6, 6, digest, 1);
+        ask(w, 6, 6, digest, 1); /* anew: under this number from now on */
+        uint64_t renewed = w->number;
+        ask(w, 7, 7, digest, 0);
+        expect_answers(w, BLOB_ANSWERS_MAX);
+        blobs_on_gone(w->blobs, 5); /* one that waits */
+        blobs_on_gone(w->blobs, 1000);
+        expect_answers(w, BLOB_ANSWERS_MAX + 1);
+        assert_int_equal(w->node.lo, 6);
+        assert_int_equal(w->request, renewed);
+        w->send_error = -EAGAIN; /* what could not be sent does not count */
+        blobs_on_gone(w->blobs, 1001);
+        ask(w, 8, 8, digest, 0);
+        expect_answers(w, BLOB_ANSWERS_MAX + 3);
+        ask(w, 9, 9, digest, 0); /* is being read when it goes */
+        blobs_on_gone(w->blobs, 9);
+        expect_answers(w, BLOB_ANSWERS_MAX + 3);
 }
 
 static void test_agents_read(void **state)
@@ -585,13 +694,22 @@ static void test_room_is_left(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_upload_in_chunks), TEST(test_many_chunks_at_once),
-                TEST(test_wrong_digest),     TEST(test_out_of_sequence),
-                TEST(test_two_clients),      TEST(test_bad_requests),
-                TEST(test_agents_read),      TEST(test_clients_read),
-                TEST(test_check_image),      TEST(test_missing_blob),
-                TEST(test_release),          TEST(test_start_sweeps),
-                TEST(test_full_disk),        TEST(test_room_is_left),
+                TEST(test_upload_in_chunks),
+                TEST(test_many_chunks_at_once),
+                TEST(test_wrong_digest),
+                TEST(test_out_of_sequence),
+                TEST(test_two_clients),
+                TEST(test_bad_requests),
+                TEST(test_agents_read),
+                TEST(test_clients_read),
+                TEST(test_agents_must_acknowledge),
+                TEST(test_agents_wait_in_order),
+                TEST(test_check_image),
+                TEST(test_missing_blob),
+                TEST(test_release),
+                TEST(test_start_sweeps),
+                TEST(test_full_disk),
+                TEST(test_room_is_left),
         };
 
         log_set_level(LOG_LEVEL_ERROR);

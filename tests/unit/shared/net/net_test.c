@@ -64,13 +64,18 @@ static bool on_accept(void *arg, const uint8_t key[NET_KEY_BYTES], struct id *re
         return true;
 }
 
-static void stop_if_done(struct fixture *f)
+static unsigned client_total(const struct fixture *f)
 {
-        unsigned client_received = 0;
+        unsigned n = 0;
 
         for (unsigned i = 0; i < f->n_clients; i++)
-                client_received += f->clients[i].received;
-        if (f->gone >= f->until_gone && client_received >= f->until_received)
+                n += f->clients[i].received;
+        return n;
+}
+
+static void stop_if_done(struct fixture *f)
+{
+        if (f->gone >= f->until_gone && client_total(f) >= f->until_received)
                 loop_stop(f->loop);
 }
 
@@ -328,6 +333,59 @@ static void test_same_node_twice(void **state)
         assert_int_equal(f->senders[2].connection, f->senders[0].connection);
 }
 
+/* A connection that the server breaks; the client makes another. */
+static void test_drop(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *a = add_tcp(f, &f->client_keys);
+        struct test_client *b = add_tcp(f, &f->client_keys);
+
+        send_text(a, "a");
+        run_until(f, 1, 0);
+        send_text(b, "b");
+        run_until(f, 2, 0);
+        net_drop(f->server, f->senders[0].connection);
+        net_drop(f->server, f->senders[0].connection + 1000); /* nobody's */
+        run_until(f, 2, 1);
+        assert_int_equal(f->last_gone, f->senders[0].connection);
+        send_text(b, "b again");
+        run_until(f, 3, 1);
+        assert_int_equal(f->senders[2].connection, f->senders[1].connection);
+        send_text(a, "a again");
+        run_until(f, 4, 1);
+        assert_true(f->senders[3].connection > f->senders[1].connection);
+}
+
+/* Whose key is nobody's has a few words to say in a connection, and short ones. */
+static void test_strangers(void **state)
+{
+        struct fixture *f = *state;
+        _cleanup_free_ uint8_t *big = xcalloc(1, NET_STRANGER_BYTES + 1);
+
+        f->may_be_gone = true;
+        f->accept_unknown = true;
+        struct test_client *known = add_tcp(f, &f->client_keys);
+        struct test_client *many = add_tcp(f, &f->other_keys);
+        for (int i = 0; i < 2 * NET_STRANGER_MESSAGES; i++) {
+                send_text(many, "many");
+                send_text(known, "known");
+        }
+        run_until(f, 2 * NET_STRANGER_MESSAGES, 1);
+        run_for(f, SILENCE_MS);
+        assert_int_equal(known->received, 2 * NET_STRANGER_MESSAGES);
+        assert_true(many->received <= NET_STRANGER_MESSAGES * (f->gone + 1));
+        net_client_close(STEAL_PTR(many->net));
+        unsigned gone = f->gone;
+
+        struct test_client *large = add_tcp(f, &f->other_keys);
+        assert_int_equal(net_client_send(large->net, big, NET_STRANGER_BYTES), 0);
+        run_until(f, client_total(f) + 1, 0);
+        assert_int_equal(net_client_send(large->net, big, NET_STRANGER_BYTES + 1), 0);
+        run_until(f, 0, gone + 1);
+        assert_int_equal(large->received, 1);
+        assert_int_equal(large->last_len, NET_STRANGER_BYTES);
+}
+
 /* The server goes and comes back at the same port: the client finds it, with a new number. */
 static void test_reconnect(void **state)
 {
@@ -554,7 +612,8 @@ int main(void)
                 TEST(test_echo_ipc),           TEST(test_echo_tcp),
                 TEST(test_wrong_server_key),   TEST(test_unknown_key_refused),
                 TEST(test_node_becomes_known), TEST(test_oversized),
-                TEST(test_same_node_twice),    TEST(test_reconnect),
+                TEST(test_same_node_twice),    TEST(test_drop),
+                TEST(test_strangers),          TEST(test_reconnect),
                 TEST(test_forget_key),         TEST(test_garbage),
                 TEST(test_many_clients),       TEST(test_burst),
                 TEST(test_late_words),         TEST(test_close_in_callback),
