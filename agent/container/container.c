@@ -8,11 +8,11 @@
 
 #include "agent/container/container_internal.h"
 #include "shared/base/mem.h"
+#include "shared/model/container_rules.h"
 #include "shared/wire/wire.h"
 
-#define HOSTNAME_BYTES_MAX 63
-#define HOSTNAME_ID_CHARS  12
-#define STOP_GRACE_MS_MAX  (24 * 3600 * 1000LL)
+#define HOSTNAME_ID_CHARS 12
+#define STOP_GRACE_MS_MAX (24 * 3600 * 1000LL)
 
 const char *plan_keep(struct container_plan *p, const char *text)
 {
@@ -63,14 +63,13 @@ static int set_hostname(const struct container_input *in, const struct template_
         if (!str_is_empty(t->container->hostname)) {
                 if (template_expand(t->container->hostname, v, &name, err) < 0)
                         return err_wrap(err, "hostname");
+                if (hostname_check(name, err) < 0)
+                        return -err->code;
         } else if (is_host_network(t)) {
                 name = xstrdup(in->node_hostname);
         } else {
                 name = xstrndup(ID_S(in->task->id), HOSTNAME_ID_CHARS);
         }
-        if (strlen(name) > HOSTNAME_BYTES_MAX)
-                return err_set(err, EINVAL, "hostname: \"%s\" is longer than %d characters", name,
-                               HOSTNAME_BYTES_MAX);
         p->config.hostname = plan_keep(p, name);
         return 0;
 }

@@ -6,6 +6,7 @@
 
 #include "agent/container/container_internal.h"
 #include "shared/base/mem.h"
+#include "shared/model/container_rules.h"
 
 static int set_volume(const struct container_input *in, struct container_plan *p,
                       struct container_mount *m, const char *name, bool is_anonymous,
@@ -44,6 +45,14 @@ int own_volume_parse(const char *name, struct id *ret)
         return id_parse(text, ret);
 }
 
+static bool has_target(const struct container_plan *p, const char *target)
+{
+        for (size_t i = 0; i < p->config.n_mounts; i++)
+                if (path_is_same(p->memory->mounts[i].target, target))
+                        return true;
+        return false;
+}
+
 static int add_mount(const struct container_input *in, const struct template_values *v,
                      const Swarm__Mount *s, struct container_plan *p, struct err *err)
 {
@@ -54,8 +63,10 @@ static int add_mount(const struct container_input *in, const struct template_val
         if (template_expand(s->source, v, &source, err) < 0 ||
             template_expand(s->target, v, &target, err) < 0)
                 return -err->code;
-        if (target[0] != '/')
-                return err_set(err, EINVAL, "target is not an absolute path");
+        if (mount_target_check(target, err) < 0)
+                return -err->code;
+        if (has_target(p, target))
+                return err_set(err, EINVAL, "another mount has the target %s, too", target);
         *m = (struct container_mount){
                 .type = (enum mount_type)s->type,
                 .target = plan_keep(p, target),
@@ -73,21 +84,12 @@ static int add_mount(const struct container_input *in, const struct template_val
                 return str_is_empty(source) ? set_anonymous(in, p, m, index, err)
                                             : set_volume(in, p, m, source, false, err);
         if (s->type == MOUNT_BIND) {
-                if (source[0] != '/')
-                        return err_set(err, EINVAL, "source \"%s\" is not an absolute path",
-                                       source);
+                if (path_check(source, "source", err) < 0)
+                        return -err->code;
                 m->source = plan_keep(p, source);
                 return 0;
         }
         return s->type == MOUNT_TMPFS ? 0 : err_set(err, EINVAL, "unknown type of mount");
-}
-
-static bool has_target(const struct container_plan *p, const char *target)
-{
-        for (size_t i = 0; i < p->config.n_mounts; i++)
-                if (str_is_equal(p->memory->mounts[i].target, target))
-                        return true;
-        return false;
 }
 
 /* What the image declares as a volume and the service does not mount. */

@@ -1,10 +1,8 @@
-/* template: Docker's placeholders in environment, hostname and mounts: "{{.Task.Slot}}". Pure. */
+/* template: a task's values for the placeholders of its service's texts. Pure. */
 #pragma once
 
 #include "agent/agent.h"
 #include "shared/base/err.h"
-
-#define TEMPLATE_BYTES_MAX 65536 /* of a text with its placeholders filled in */
 
 /* What the placeholders stand for. */
 struct template_values {
@@ -13,7 +11,5 @@ struct template_values {
         const char *node_hostname;
 };
 
-/* Fills in {{.Service.ID}} {{.Service.Name}} {{.Service.Labels.X}} {{index .Service.Labels "X"}}
- * {{.Node.ID}} {{.Node.Hostname}} {{.Task.ID}} {{.Task.Name}} {{.Task.Slot}}. Heap. -EINVAL with
- * text for another one, or one that does not end. A label that is not there gives nothing. */
+/* As placeholders_fill of shared/model/placeholder.h. A label that is not there gives nothing. */
 int template_expand(const char *text, const struct template_values *v, char **ret, struct err *err);

@@ -272,7 +272,7 @@ int spec_validate(struct api *a, Swarm__ServiceSpec *spec, const Swarm__ServiceS
         if (r == 0)
                 r = check_networks(spec->task, err);
         if (r == 0)
-                r = container_validate(spec->task, err);
+                r = container_validate(spec, err);
         if (r == 0 && !is_pinned(a, spec->task->container, present))
                 r = resolve_image(a, spec->task, err);
         if (r == 0)

@@ -1,18 +1,16 @@
 /* What a container may ask for: command, environment, mounts, health, capabilities, limits. */
-#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 
 #include "manager/api/validate_internal.h"
+#include "shared/model/container_rules.h"
+#include "shared/model/placeholder.h"
 
-#define ENV_MAX           4096
-#define ARGS_MAX          4096
-#define HOSTNAME_MAX      253
-#define HOSTNAME_PART_MAX 63
-#define SIGNALS_MAX       64
-#define MOUNTS_MAX        128
-#define PATH_TEXT_MAX     4095
+#define ENV_MAX     4096
+#define ARGS_MAX    4096
+#define SIGNALS_MAX 64
+#define MOUNTS_MAX  128
 
 /* Arguments and values may have several lines and tabs, where names may not. */
 static int check_lines(const char *s, const char *what, struct err *err)
@@ -34,44 +32,41 @@ static int check_strings(char *const *v, size_t n, size_t max, const char *what,
         return r;
 }
 
-/* "{{.Service.Name}}" and the others: what stands between braces must be known. ret_plain, if not
- * NULL, gets the text with an 'x' for each of them (heap). */
-static int check_template(const char *s, const char *what, char **ret_plain, struct err *err)
+/* What a placeholder stands for, where it is known before there is a task; else the shortest that
+ * it can be. */
+static void put_known(void *arg, enum placeholder what, const char *key, struct buf *out)
 {
-        static const char *const known[] = {".Service.ID",    ".Service.Name", ".Node.ID",
-                                            ".Node.Hostname", ".Task.ID",      ".Task.Name",
-                                            ".Task.Slot"};
-        _cleanup_buf_ struct buf plain = {0};
-        const char *open;
+        const Swarm__ServiceSpec *spec = arg;
 
-        for (; (open = strstr(s, "{{")); s = strstr(open, "}}") + 2) {
-                const char *end = strstr(open, "}}");
-                bool is_known = false;
-
-                if (!end)
-                        return err_set(err, EINVAL, "%s: '{{' without '}}'", what);
-                _cleanup_free_ char *inner = xstrndup(open + 2, (size_t)(end - open - 2));
-                char *word = inner + strspn(inner, " ");
-                word[strcspn(word, " ")] = 0;
-                for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-                        is_known |= str_is_equal(word, known[i]);
-                if (!is_known && !str_has_prefix(word, ".Service.Labels.") &&
-                    !str_has_prefix(word, ".Node.Labels."))
-                        return err_set(err, EINVAL, "%s: unknown template {{%s}}", what, word);
-                buf_append(&plain, s, (size_t)(open - s));
-                buf_putc(&plain, 'x');
+        switch (what) {
+        case PLACEHOLDER_SERVICE_NAME: buf_puts(out, spec->name); break;
+        case PLACEHOLDER_SERVICE_LABEL:
+                for (size_t i = 0; i < spec->n_labels; i++)
+                        if (str_is_equal(spec->labels[i]->key, key))
+                                buf_puts(out, spec->labels[i]->value);
+                break;
+        case PLACEHOLDER_TASK_NAME:
+                buf_printf(out, "%s.1.%s", spec->name, ID_S((struct id){0}));
+                break;
+        case PLACEHOLDER_SERVICE_ID:
+        case PLACEHOLDER_NODE_ID:
+        case PLACEHOLDER_TASK_ID: buf_puts(out, ID_S((struct id){0})); break;
+        case PLACEHOLDER_NODE_HOSTNAME: buf_puts(out, "x"); break;
+        case PLACEHOLDER_TASK_SLOT: buf_puts(out, "1"); break;
         }
-        buf_puts(&plain, s);
-        if (ret_plain)
-                *ret_plain = buf_take_str(&plain);
-        return 0;
+}
+
+/* *ret: the text as far as it is known, heap. */
+static int fill_known(const char *text, const Swarm__ServiceSpec *spec, char **ret, struct err *err)
+{
+        return placeholders_fill(text, put_known, (void *)(uintptr_t)spec, ret, err);
 }
 
 /* One of the environment, which an error names. */
-static int check_variable(const char *variable, struct err *err)
+static int check_variable(const char *variable, const Swarm__ServiceSpec *spec, struct err *err)
 {
         _cleanup_free_ char *name = xstrndup(variable, MIN(strcspn(variable, "="), NAME_MAX_LEN));
-        _cleanup_free_ char *what = xasprintf("env %s", name);
+        _cleanup_free_ char *what = xasprintf("env %s", name), *known = NULL;
         const char *value;
         size_t n;
         int r = check_text(name, "env", err);
@@ -80,63 +75,31 @@ static int check_variable(const char *variable, struct err *err)
                 return err_set(err, EINVAL, "env %s: must be KEY=VALUE", *name ? name : variable);
         if (r == 0)
                 r = check_lines(variable, what, err);
-        return r < 0 ? r : check_template(value, what, NULL, err);
+        if (r == 0 && fill_known(value, spec, &known, err) < 0)
+                r = err_wrap(err, "%s", what);
+        return r;
 }
 
-static int check_env(const Swarm__ContainerSpec *c, struct err *err)
+static int check_env(const Swarm__ServiceSpec *spec, struct err *err)
 {
+        const Swarm__ContainerSpec *c = spec->task->container;
         int r = check_count(c->n_env, ENV_MAX, "env", err);
 
         for (size_t i = 0; r == 0 && i < c->n_env; i++)
-                r = check_variable(c->env[i], err);
+                r = check_variable(c->env[i], spec, err);
         return r;
 }
 
-/* Parts of letters, digits and '-' (inside), with dots between. */
-static bool hostname_is_valid(const char *s)
+static int check_hostname(const Swarm__ServiceSpec *spec, struct err *err)
 {
-        size_t part = 0;
+        const char *hostname = spec->task->container->hostname;
+        _cleanup_free_ char *known = NULL;
 
-        if (strlen(s) > HOSTNAME_MAX)
-                return false;
-        for (; *s; s++) {
-                bool is_end = !s[1] || s[1] == '.';
-
-                if (*s == '.') {
-                        if (part == 0 || is_end)
-                                return false;
-                        part = 0;
-                        continue;
-                }
-                if (++part > HOSTNAME_PART_MAX)
-                        return false;
-                if (*s == '-' ? part == 1 || is_end : !isalnum((unsigned char)*s) && *s != '_')
-                        return false;
-        }
-        return true;
-}
-
-static int check_hostname(const char *s, struct err *err)
-{
-        _cleanup_free_ char *plain = NULL;
-        int r = check_template(s, "hostname", &plain, err);
-
-        if (r == 0 && !hostname_is_valid(plain))
-                return err_set(err, EINVAL, "hostname %s: not a valid hostname", s);
-        return r;
-}
-
-/* Absolute, and no ".." among its parts. */
-static int check_path(const char *s, const char *what, struct err *err)
-{
-        if (*s != '/')
-                return err_set(err, EINVAL, "%s '%s': must be an absolute path", what, s);
-        if (strlen(s) > PATH_TEXT_MAX || !text_is_valid(s))
-                return err_set(err, EINVAL, "%s: too long or not a valid path", what);
-        for (const char *p = s; (p = strstr(p, "/..")); p += 3)
-                if (p[3] == '/' || p[3] == 0)
-                        return err_set(err, EINVAL, "%s '%s': must not contain '..'", what, s);
-        return check_template(s, what, NULL, err);
+        if (!*hostname)
+                return 0;
+        if (fill_known(hostname, spec, &known, err) < 0)
+                return err_wrap(err, "hostname");
+        return hostname_check(known, err);
 }
 
 static int check_propagation(const Swarm__Mount *m, struct err *err)
@@ -147,113 +110,63 @@ static int check_propagation(const Swarm__Mount *m, struct err *err)
         for (size_t i = 0; i < ARRAY_SIZE(known); i++)
                 if (str_is_equal(m->propagation, known[i]))
                         return *m->propagation && m->type != MOUNT_BIND
-                                       ? err_set(err, EINVAL,
-                                                 "mount %s: bind-propagation is for binds only",
-                                                 m->target)
+                                       ? err_set(err, EINVAL, "bind-propagation is for binds only")
                                        : 0;
-        return err_set(err, EINVAL, "mount %s: bind-propagation %s is not known", m->target,
-                       m->propagation);
+        return err_set(err, EINVAL, "bind-propagation %s is not known", m->propagation);
 }
 
-static int check_volume(const Swarm__Mount *m, struct err *err)
+static int check_volume(const Swarm__Mount *m, const char *name, struct err *err)
 {
-        _cleanup_free_ char *plain = NULL;
-
-        if (check_template(m->source, "mount: volume name", &plain, err) < 0)
-                return -EINVAL;
-        if (*plain && !name_is_valid(plain))
-                return err_set(err, EINVAL, "mount %s: '%s' is not a valid volume name", m->target,
-                               m->source);
+        if (*name && !name_is_valid(name))
+                return err_set(err, EINVAL, "'%s' is not a valid volume name", name);
         if (*m->subpath == '/' || strstr(m->subpath, ".."))
-                return err_set(err, EINVAL, "mount %s: volume-subpath must be relative", m->target);
+                return err_set(err, EINVAL, "volume-subpath must be relative");
         return check_text(m->subpath, "volume-subpath", err);
 }
 
-static int check_mount_source(const Swarm__Mount *m, struct err *err)
+/* source: as far as it is known. */
+static int check_mount_source(const Swarm__Mount *m, const char *source, struct err *err)
 {
         switch ((enum mount_type)m->type) {
-        case MOUNT_BIND: return check_path(m->source, "mount: bind source", err);
+        case MOUNT_BIND: return path_check(source, "source", err);
         case MOUNT_TMPFS:
                 if (*m->source)
-                        return err_set(err, EINVAL, "mount %s: a tmpfs has no source", m->target);
+                        return err_set(err, EINVAL, "a tmpfs has no source");
                 if (m->tmpfs_size < 0 || m->tmpfs_mode > 07777)
-                        return err_set(err, EINVAL, "mount %s: tmpfs-size or tmpfs-mode is wrong",
-                                       m->target);
+                        return err_set(err, EINVAL, "tmpfs-size or tmpfs-mode is wrong");
                 return 0;
-        case MOUNT_VOLUME: return check_volume(m, err);
+        case MOUNT_VOLUME: return check_volume(m, source, err);
         }
-        return err_set(err, EINVAL, "mount %s: unknown type %u", m->target, m->type);
+        return err_set(err, EINVAL, "unknown type %u", m->type);
 }
 
-/* The next part of a path, its length in *ret_n: "/a//b/" is "/a/b", and "/./a" is "/a". */
-static const char *path_part(const char *p, size_t *ret_n)
+static int check_mount(const Swarm__ServiceSpec *spec, size_t i, struct err *err)
 {
-        while (*p == '/' || (*p == '.' && (p[1] == '/' || !p[1])))
-                p++;
-        *ret_n = strcspn(p, "/");
-        return p;
-}
-
-/* Is a the same as b, or above it? */
-static bool has_path(const char *a, const char *b, bool *ret_is_same)
-{
-        for (;;) {
-                size_t n, n_b;
-
-                a = path_part(a, &n);
-                b = path_part(b, &n_b);
-                *ret_is_same = n_b == 0;
-                if (n == 0)
-                        return true;
-                if (n != n_b || memcmp(a, b, n) != 0)
-                        return false;
-                a += n;
-                b += n;
-        }
-}
-
-static bool is_same_path(const char *a, const char *b)
-{
-        bool is_same;
-
-        return has_path(a, b, &is_same) && is_same;
-}
-
-/* What the runtime makes itself, and the container needs as it is. */
-static int check_target(const char *target, struct err *err)
-{
-        static const char *const made[] = {"/", "/dev", "/proc", "/sys"};
-        bool is_same;
-
-        for (size_t i = 0; i < ARRAY_SIZE(made); i++)
-                if (is_same_path(made[i], target))
-                        return err_set(err, EINVAL, "mount: target must not be %s", made[i]);
-        return has_path("/proc", target, &is_same)
-                       ? err_set(err, EINVAL, "mount %s: target must not be below /proc", target)
-                       : 0;
-}
-
-static int check_mount(const Swarm__ContainerSpec *c, size_t i, struct err *err)
-{
+        const Swarm__ContainerSpec *c = spec->task->container;
         const Swarm__Mount *m = c->mounts[i];
-        int r = check_path(m->target, "mount: target", err);
+        _cleanup_free_ char *source = NULL, *target = NULL;
+        int r = fill_known(m->target, spec, &target, err);
 
         if (r == 0)
-                r = check_target(m->target, err);
+                r = mount_target_check(target, err);
         for (size_t k = 0; r == 0 && k < i; k++)
-                if (is_same_path(c->mounts[k]->target, m->target))
-                        return err_set(err, EINVAL, "mount %s: duplicate mount point", m->target);
+                if (path_is_same(c->mounts[k]->target, m->target))
+                        return err_set(err, EINVAL, "duplicate mount point");
         if (r == 0)
-                r = check_mount_source(m, err);
+                r = fill_known(m->source, spec, &source, err);
+        if (r == 0)
+                r = check_mount_source(m, source, err);
         return r < 0 ? r : check_propagation(m, err);
 }
 
-static int check_mounts(const Swarm__ContainerSpec *c, struct err *err)
+static int check_mounts(const Swarm__ServiceSpec *spec, struct err *err)
 {
+        const Swarm__ContainerSpec *c = spec->task->container;
         int r = check_count(c->n_mounts, MOUNTS_MAX, "mount", err);
 
         for (size_t i = 0; r == 0 && i < c->n_mounts; i++)
-                r = check_mount(c, i, err);
+                if (check_mount(spec, i, err) < 0)
+                        r = err_wrap(err, "mount %.100s", c->mounts[i]->target);
         return r;
 }
 
@@ -402,20 +315,21 @@ static int check_stop(const Swarm__ContainerSpec *c, struct err *err)
         return 0;
 }
 
-static int check_identity(const Swarm__ContainerSpec *c, struct err *err)
+static int check_identity(const Swarm__ServiceSpec *spec, struct err *err)
 {
+        const Swarm__ContainerSpec *c = spec->task->container;
         int r = check_text(c->user, "user", err);
 
         if (r == 0 && *c->workdir)
-                r = check_path(c->workdir, "workdir", err);
+                r = path_check(c->workdir, "workdir", err);
         if (r == 0)
                 r = check_strings(c->groups, c->n_groups, SPEC_ITEMS_MAX, "group", err);
-        return r < 0 ? r : check_hostname(c->hostname, err);
+        return r < 0 ? r : check_hostname(spec, err);
 }
 
-int container_validate(const Swarm__TaskSpec *task, struct err *err)
+int container_validate(const Swarm__ServiceSpec *spec, struct err *err)
 {
-        const Swarm__ContainerSpec *c = task->container;
+        const Swarm__ContainerSpec *c = spec->task->container;
         int r = *c->image ? check_text(c->image, "image", err)
                           : err_set(err, EINVAL, "image: is empty");
 
@@ -424,11 +338,11 @@ int container_validate(const Swarm__TaskSpec *task, struct err *err)
         if (r == 0)
                 r = check_strings(c->args, c->n_args, ARGS_MAX, "args", err);
         if (r == 0)
-                r = check_env(c, err);
+                r = check_env(spec, err);
         if (r == 0)
-                r = check_identity(c, err);
+                r = check_identity(spec, err);
         if (r == 0)
-                r = check_mounts(c, err);
+                r = check_mounts(spec, err);
         if (r == 0)
                 r = check_health(c->health, err);
         if (r == 0)
@@ -438,7 +352,7 @@ int container_validate(const Swarm__TaskSpec *task, struct err *err)
         if (r == 0)
                 r = check_ulimits(c, err);
         if (r == 0)
-                r = check_sysctls(task, err);
+                r = check_sysctls(spec->task, err);
         if (r == 0)
                 r = check_labels(c->labels, c->n_labels, "container-label", err);
         return r < 0 ? r : check_stop(c, err);

@@ -13,7 +13,8 @@ int check_text(const char *s, const char *what, struct err *err);
 int check_labels(Swarm__KeyValue *const *labels, size_t n, const char *what, struct err *err);
 int check_time_range(int64_t ms, const char *what, struct err *err);
 
-int container_validate(const Swarm__TaskSpec *task, struct err *err);
+/* spec: with a container. */
+int container_validate(const Swarm__ServiceSpec *spec, struct err *err);
 
 /* --- fill.c: changes of a heap message */
 void spec_fill_defaults(Swarm__ServiceSpec *spec);

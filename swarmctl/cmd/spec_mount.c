@@ -155,15 +155,21 @@ static int set_field(Swarm__Mount *m, const char *field, struct err *err)
         }
 }
 
+/* Or may be: what a template makes of it is for the manager to say. */
+static bool is_absolute(const char *path)
+{
+        return *path == '/' || str_has_prefix(path, "{{");
+}
+
 static int check_mount(const Swarm__Mount *m, struct err *err)
 {
         const char *type = mount_type_name((enum mount_type)m->type);
 
         if (!*m->target)
                 return err_set(err, EINVAL, "target is required");
-        if (*m->target != '/')
+        if (!is_absolute(m->target))
                 return err_set(err, EINVAL, "target must be an absolute path: %s", m->target);
-        if (m->type == MOUNT_BIND && *m->source != '/')
+        if (m->type == MOUNT_BIND && !is_absolute(m->source))
                 return err_set(err, EINVAL, "source of a bind mount must be an absolute path");
         if (m->type == MOUNT_TMPFS && *m->source)
                 return err_set(err, EINVAL, "a tmpfs mount has no source");

@@ -228,6 +228,44 @@ static void hostnames_have_defaults(void **state)
         w.container.hostname = (char *)"{{.Service.Name}}-{{.Task.Slot}}";
         assert_string_equal(make(&w)->hostname, "web-3");
         container_plan_free(w.plan);
+        w.plan = NULL;
+        w.container.hostname = (char *)"host-{{.Task.Name}}.{{.Node.ID}}.x";
+        _cleanup_free_ char *long_one =
+                xasprintf("hostname 'host-web.3.%s.%s.x': has 64 characters, "
+                          "more than 63",
+                          ID_S(TASK), ID_S(NODE));
+        refuse(&w, long_one);
+        w.in.node_hostname = "a_b.";
+        w.container.hostname = (char *)"x{{.Node.Hostname}}";
+        refuse(&w, "hostname 'xa_b.': must be of letters, digits, '_' and '-', with dots between");
+}
+
+/* What the manager cannot know yet. */
+static void mounts_of_templates_are_checked(void **state)
+{
+        static const struct {
+                const char *target, *error;
+        } cases[] = {
+                {"/d", "mount /d: another mount has the target /d, too"},
+                {"/{{.Service.Labels.com.tier}}/../x",
+                 "mount /{{.Service.Labels.com.tier}}/../x: target '/gold/../x' must not contain "
+                 "'..'"},
+                {"/{{.Node.Hostname}}", "mount /{{.Node.Hostname}}: target must not be /proc"},
+        };
+        struct world w;
+        Swarm__Mount first = SWARM__MOUNT__INIT, second = first, *mounts[] = {&first, &second};
+
+        (void)state;
+        world_init(&w);
+        w.in.node_hostname = "proc";
+        w.container.mounts = mounts;
+        w.container.n_mounts = 2;
+        first.type = second.type = MOUNT_TMPFS;
+        first.target = (char *)"/{{.Service.Labels.none}}d";
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                second.target = (char *)(uintptr_t)cases[i].target;
+                refuse(&w, cases[i].error);
+        }
 }
 
 static void signals_have_names(void **state)
@@ -313,7 +351,7 @@ static void volumes_are_folders_by_name(void **state)
         refuse(&w, "mount /data: volume \"../etc\": not a valid name");
         named.source = (char *)"ok";
         bind.source = (char *)"relative";
-        refuse(&w, "mount /srv: source \"relative\" is not an absolute path");
+        refuse(&w, "mount /srv: source 'relative' must be an absolute path");
         container_plan_free(w.plan);
 }
 
@@ -361,6 +399,7 @@ int main(void)
                 cmocka_unit_test(environments_are_merged),
                 cmocka_unit_test(claims_are_in_the_environment),
                 cmocka_unit_test(templates_are_filled_in),
+                cmocka_unit_test(mounts_of_templates_are_checked),
                 cmocka_unit_test(hostnames_have_defaults),
                 cmocka_unit_test(signals_have_names),
                 cmocka_unit_test(stopping_follows_spec_then_image),
