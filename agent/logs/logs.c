@@ -29,6 +29,7 @@ struct agent_logs {
         struct loop *loop;
         struct agent_logs_ports ports;
         struct map streams;
+        size_t n_tails; /* of all streams */
         struct loop_timer *timer;
         bool is_due;
         int inotify_fd; /* -1: none, then files are looked at each second */
@@ -38,7 +39,6 @@ struct agent_logs {
 struct stream {
         uint64_t id;
         struct list tails;
-        int64_t tail, since_us;
         uint32_t underway; /* batches that are not acknowledged */
         bool follow;
 };
@@ -47,8 +47,9 @@ struct stream {
 struct tail {
         struct list link;
         struct id task;
-        struct reader *reader; /* NULL: it has not begun yet */
-        int watch;             /* of inotify; -1: none */
+        int64_t last_n, since_us; /* what is asked for */
+        struct reader *reader;    /* NULL: it has not begun yet */
+        int watch;                /* of inotify; -1: none */
         bool has_ended, has_news;
 };
 
@@ -142,6 +143,7 @@ static void tail_free(struct agent_logs *s, struct tail *t)
         list_remove(&t->link);
         reader_close(t->reader);
         free(t);
+        s->n_tails--;
 }
 
 static void stream_free(struct agent_logs *s, struct stream *st)
@@ -215,7 +217,7 @@ static int open_reader(struct agent_logs *s, const struct stream *st, struct tai
 
         if (st->follow)
                 watch(s, t); /* before reading, so that nothing falls in between */
-        return reader_open(&source, t->task, st->tail, st->since_us, &t->reader);
+        return reader_open(&source, t->task, t->last_n, t->since_us, &t->reader);
 }
 
 /* Sends what there is and may be sent. True: the tail is over, and the end was told. */
@@ -337,8 +339,8 @@ static void refuse(struct agent_logs *s, const Swarm__LogStart *m, const char *w
 {
         struct id task;
 
-        for (size_t i = 0; i < m->n_tasks && i < LOGS_TASKS_MAX; i++)
-                if (wire_get_id(&m->tasks[i], &task) == 0)
+        for (size_t i = 0; i < m->n_tasks && i < LOGS_TAILS_MAX; i++)
+                if (wire_get_id(&m->tasks[i]->task_id, &task) == 0)
                         send_end(s, m->stream, task, why);
 }
 
@@ -347,28 +349,29 @@ void agent_logs_start(struct agent_logs *s, const Swarm__LogStart *m)
         struct stream *st;
 
         agent_logs_stop(s, m->stream);
-        if (s->streams.len >= LOGS_STREAMS_MAX || m->n_tasks > LOGS_TASKS_MAX) {
-                refuse(s, m, "the node serves too many log streams");
+        if (m->n_tasks > LOGS_TAILS_MAX - s->n_tails) {
+                refuse(s, m, "the node serves the logs of too many tasks already");
                 return;
         }
         st = xnew(struct stream);
         st->id = m->stream;
-        st->tail = m->tail;
-        st->since_us = m->since_us;
         st->follow = m->follow;
         list_init(&st->tails);
         map_put(&s->streams, st);
         for (size_t i = 0; i < m->n_tasks; i++) {
                 struct tail *t = xnew(struct tail);
 
-                if (wire_get_id(&m->tasks[i], &t->task) < 0) {
+                if (wire_get_id(&m->tasks[i]->task_id, &t->task) < 0) {
                         free(t);
                         continue;
                 }
+                t->last_n = m->tasks[i]->tail;
+                t->since_us = m->tasks[i]->since_us;
                 t->watch = -1;
                 t->has_news = true;
                 t->has_ended = !s->ports.is_live(s->ports.arg, t->task);
                 list_push_back(&st->tails, &t->link);
+                s->n_tails++;
         }
         set_due(s, 0);
 }

@@ -10,8 +10,7 @@
 #include "shared/base/id.h"
 #include "shared/loop/loop.h"
 
-#define LOGS_STREAMS_MAX     256
-#define LOGS_TASKS_MAX       10000 /* of one stream */
+#define LOGS_TAILS_MAX       100000 /* tasks in all streams; beyond, a stream is refused */
 #define LOGS_BATCH_BYTES_MAX (256u << 10)
 #define LOGS_BATCH_LINES_MAX 2000
 

@@ -32,6 +32,7 @@ struct stop {
 struct asked_task {
         struct id id;
         char *name;
+        int64_t tail, since_us;   /* what is asked for */
         struct log_position last; /* of what came */
         uint32_t skip;            /* lines that bear its time and will come a second time */
         bool is_ended;
@@ -46,7 +47,6 @@ struct ask {
         struct id node;
         char *hostname;
         enum ask_state state;
-        int64_t tail, since_us;
         struct asked_task *tasks;
         size_t n, cap, ended;
         uint32_t unacknowledged; /* LogData in the queue */
@@ -152,8 +152,7 @@ void logs_close(struct log_stream *s)
 
 /* --- asking -------------------------------------------------------------------------------------
  */
-static struct ask *ask_new(struct log_stream *s, struct id node, const char *hostname, int64_t tail,
-                           int64_t since_us)
+static struct ask *ask_new(struct log_stream *s, struct id node, const char *hostname)
 {
         struct ask *k = xnew(struct ask);
 
@@ -161,21 +160,21 @@ static struct ask *ask_new(struct log_stream *s, struct id node, const char *hos
         k->number = ++s->logs->last_ask;
         k->node = node;
         k->hostname = xstrdup(hostname);
-        k->tail = tail;
-        k->since_us = since_us;
         list_push_back(&s->asks, &k->link);
         map_put(&s->logs->asks, k);
         return k;
 }
 
-static void ask_add(struct ask *k, struct id task, char *take_name, const struct log_position *last)
+/* Takes the task's name. */
+static void ask_add(struct ask *k, struct asked_task *take_task)
 {
         if (k->n == k->cap) {
                 k->cap = MAX(k->cap * 2, (size_t)4);
                 k->tasks = xreallocarray(k->tasks, k->cap, sizeof(*k->tasks));
         }
-        k->tasks[k->n++] = (struct asked_task){
-                .id = task, .name = take_name, .last = *last, .skip = last->count};
+        k->tasks[k->n] = *take_task;
+        k->tasks[k->n++].skip = take_task->last.count;
+        take_task->name = NULL;
         k->stream->n_tasks++;
 }
 
@@ -197,14 +196,18 @@ static int add_task(struct log_stream *s, const struct task *task, int64_t tail,
                         continue;
                 if (find_task(k, task->id))
                         return 0;
-                if (k->state == ASK_WAITING && k->tail == tail && k->since_us == since_us)
+                if (k->state == ASK_WAITING)
                         fit = k;
         }
         if (s->n_tasks >= LOG_TASKS_MAX)
                 return -ENOSPC;
         if (!fit)
-                fit = ask_new(s, task->node->id, node_hostname(task->node), tail, since_us);
-        ask_add(fit, task->id, task_name(task), after);
+                fit = ask_new(s, task->node->id, node_hostname(task->node));
+        ask_add(fit, &(struct asked_task){.id = task->id,
+                                          .name = task_name(task),
+                                          .tail = tail,
+                                          .since_us = since_us,
+                                          .last = *after});
         return 0;
 }
 
@@ -376,18 +379,22 @@ void logs_on_end(struct logs *l, struct id node, const Swarm__LogEnd *m)
                 ask_free(k);
 }
 
-/* What has not ended is asked for again, each task from its last line on. */
+/* What has not ended is asked for again, each task from its last line on, with one ask: a node
+ * serves a bounded number of them. */
 static void ask_again(struct ask *k)
 {
+        struct ask *new = ask_new(k->stream, k->node, k->hostname);
+
         for (size_t i = 0; i < k->n; i++) {
                 struct asked_task *t = &k->tasks[i];
 
                 if (t->is_ended)
                         continue;
-                bool has_begun = t->last.time_us > 0;
-                struct ask *new = ask_new(k->stream, k->node, k->hostname, has_begun ? -1 : k->tail,
-                                          has_begun ? t->last.time_us : k->since_us);
-                ask_add(new, t->id, STEAL_PTR(t->name), &t->last);
+                if (t->last.time_us > 0) {
+                        t->tail = -1;
+                        t->since_us = t->last.time_us;
+                }
+                ask_add(new, t);
         }
         ask_free(k);
 }
@@ -443,16 +450,20 @@ static void tell_start(struct ask *k, tell_fn *tell, void *arg)
         Swarm__ManagerMessage m = SWARM__MANAGER_MESSAGE__INIT;
         Swarm__LogStart start = SWARM__LOG_START__INIT;
         _cleanup_free_ uint8_t *ids = xcalloc(k->n, ID_BYTES);
-        _cleanup_free_ ProtobufCBinaryData *tasks = xcalloc(k->n, sizeof(*tasks));
+        _cleanup_free_ Swarm__LogTask *tasks = xcalloc(k->n, sizeof(*tasks));
+        _cleanup_free_ Swarm__LogTask **list = xcalloc(k->n, sizeof(*list));
 
-        for (size_t i = 0; i < k->n; i++)
-                tasks[i] = wire_id(k->tasks[i].id, ids + i * ID_BYTES);
+        for (size_t i = 0; i < k->n; i++) {
+                swarm__log_task__init(&tasks[i]);
+                tasks[i].task_id = wire_id(k->tasks[i].id, ids + i * ID_BYTES);
+                tasks[i].tail = k->tasks[i].tail;
+                tasks[i].since_us = k->tasks[i].since_us;
+                list[i] = &tasks[i];
+        }
         start.stream = k->number;
         start.n_tasks = k->n;
-        start.tasks = tasks;
+        start.tasks = list;
         start.follow = k->stream->options.follow;
-        start.tail = k->tail;
-        start.since_us = k->since_us;
         m.kind_case = SWARM__MANAGER_MESSAGE__KIND_LOG_START;
         m.log_start = &start;
         tell(arg, k->node, &m);

@@ -252,7 +252,7 @@ static void on_data(void *arg, const Swarm__LogData *m)
 {
         struct fixture *f = arg;
 
-        assert_int_equal(m->stream, 5);
+        assert_true(m->stream == 5 || m->stream >= 100);
         f->batches++;
         for (size_t i = 0; i < m->n_lines; i++) {
                 buf_append(&f->lines, m->lines[i]->text.data, m->lines[i]->text.len);
@@ -316,18 +316,25 @@ static void run_until(struct fixture *f, int batches, int ends, size_t bytes)
         loop_timer_clear(f->timer);
 }
 
-static void start_stream(struct fixture *f, bool follow)
+static void start_numbered(struct fixture *f, uint64_t number, bool follow)
 {
         Swarm__LogStart m = SWARM__LOG_START__INIT;
         uint8_t id[ID_BYTES];
-        ProtobufCBinaryData task = wire_id(TASK, id);
+        Swarm__LogTask task = SWARM__LOG_TASK__INIT;
+        Swarm__LogTask *tasks[] = {&task};
 
-        m.stream = 5;
-        m.tasks = &task;
+        task.task_id = wire_id(TASK, id);
+        task.tail = -1;
+        m.stream = number;
+        m.tasks = tasks;
         m.n_tasks = 1;
         m.follow = follow;
-        m.tail = -1;
         agent_logs_start(f->logs, &m);
+}
+
+static void start_stream(struct fixture *f, bool follow)
+{
+        start_numbered(f, 5, follow);
 }
 
 static void a_stream_ends_when_all_is_sent(void **state)
@@ -339,6 +346,20 @@ static void a_stream_ends_when_all_is_sent(void **state)
         start_stream(f, false);
         run_until(f, 1, 1, 0);
         assert_string_equal(buf_str(&f->lines), "0,1,2,");
+        close_logs(f);
+}
+
+/* As many as there are clients: what is limited are the tasks that they follow. */
+static void many_streams_are_served(void **state)
+{
+        struct fixture *f = *state;
+
+        append_lines(f, 1);
+        open_logs(f);
+        for (uint64_t i = 0; i < 300; i++)
+                start_numbered(f, 100 + i, false);
+        run_until(f, 300, 300, 0);
+        assert_int_equal(f->batches, 300);
         close_logs(f);
 }
 
@@ -399,6 +420,7 @@ int main(void)
                 T(damaged_records_are_passed_over),
                 T(a_stream_ends_when_all_is_sent),
                 T(a_window_is_kept),
+                T(many_streams_are_served),
                 T(a_stream_follows_and_ends_with_the_container),
         };
 

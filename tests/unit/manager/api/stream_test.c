@@ -369,7 +369,7 @@ static void test_logs(void **state UNUSED)
         ask_logs(&r, "web", false);
         const Swarm__LogStart *start = take_start(&r, &n);
         assert_non_null(start);
-        assert_true(!start->follow && start->tail == 10 && start->n_tasks == 1);
+        assert_true(!start->follow && start->n_tasks == 1 && start->tasks[0]->tail == 10);
         uint64_t stream = start->stream;
         say_lines(&r, &n, stream, task, 100, "hello");
         const Swarm__Response *m = take(&r);
@@ -446,8 +446,8 @@ static void test_log_follow(void **state UNUSED)
         core_register(&r, "w1", &n);
         const Swarm__LogStart *again = take_start(&r, &n);
         assert_non_null(again);
-        assert_int_equal(again->since_us, 500);
-        assert_int_equal(again->tail, -1);
+        assert_int_equal(again->tasks[0]->since_us, 500);
+        assert_int_equal(again->tasks[0]->tail, -1);
         stream = again->stream;
         assert_memory_equal(take(&r)->log->lines[0]->text.data, "a", 1);
         say_lines(&r, &n, stream, task, 500, "a"); /* comes again */
@@ -472,7 +472,7 @@ static void test_log_follow(void **state UNUSED)
         core_run(&r);
         again = take_start(&r, &n);
         assert_non_null(again);
-        assert_int_equal(again->tail, -1);
+        assert_int_equal(again->tasks[0]->tail, -1);
 
         Swarm__Empty empty = SWARM__EMPTY__INIT;
         send_kind(&r, SWARM__REQUEST__KIND_CANCEL, &empty, number);
@@ -489,6 +489,54 @@ static size_t count_bytes(const struct core *r)
         LIST_FOREACH (e, &r->effects, link)
                 n += e->bytes.len;
         return n;
+}
+
+static void report_running(struct core *r, struct core_node *n)
+{
+        uint64_t seq = 100;
+        struct task *t;
+        size_t i;
+
+        MAP_FOREACH (t, i, store_tasks(r->store)) {
+                core_status(r, n, seq, seq, t->id, TASK_RUNNING, "started");
+                seq++;
+        }
+        core_run(r);
+}
+
+/* A node with many tasks comes back: one ask brings all again, each from its own place. */
+static void test_log_of_many_tasks_goes_on(void **state UNUSED)
+{
+        enum { TASKS = 300 };
+        struct core_node n;
+        struct core r;
+        struct task *t;
+        size_t i;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", TASKS);
+        report_running(&r, &n);
+        core_drop_effects(&r);
+        ask_logs(&r, "web", true);
+        const Swarm__LogStart *start = take_start(&r, &n);
+        assert_int_equal(start->n_tasks, TASKS);
+        uint64_t stream = start->stream;
+        MAP_FOREACH (t, i, store_tasks(r.store))
+                if (t->slot % 50 == 0) /* within the window */
+                        say_lines(&r, &n, stream, t->id, 1000 + (int64_t)t->slot, "a");
+        core_register(&r, "w1", &n);
+        start = take_start(&r, &n);
+        assert_int_equal(start->n_tasks, TASKS);
+        for (i = 0; i < TASKS; i++) {
+                struct id id;
+
+                assert_int_equal(wire_get_id(&start->tasks[i]->task_id, &id), 0);
+                t = store_find_task(r.store, id);
+                assert_int_equal(start->tasks[i]->since_us, t->slot % 50 == 0 ? 1000 + t->slot : 0);
+                assert_int_equal(start->tasks[i]->tail, t->slot % 50 == 0 ? -1 : 10);
+        }
+        assert_null(take_start(&r, &n));
+        core_close(&r);
 }
 
 /* More lines than fit into a turn go on in the next. */
@@ -576,7 +624,8 @@ static void test_log_goes_on(void **state UNUSED)
         q.n_after = 2;
         send_kind(&r, SWARM__REQUEST__KIND_LOGS, &q, 0);
         const Swarm__LogStart *start = take_start(&r, &n);
-        assert_true(start->n_tasks == 1 && start->since_us == 500 && start->tail == -1);
+        assert_true(start->n_tasks == 1 && start->tasks[0]->since_us == 500 &&
+                    start->tasks[0]->tail == -1);
         uint64_t stream = start->stream;
         assert_null(take_start(&r, &n));
         for (int i = 0; i < 3; i++)
@@ -669,6 +718,7 @@ int main(void)
                 cmocka_unit_test(test_client_gone),
                 cmocka_unit_test(test_logs_are_bounded),
                 cmocka_unit_test(test_log_start_is_lost),
+                cmocka_unit_test(test_log_of_many_tasks_goes_on),
                 cmocka_unit_test(test_log_goes_on),
                 cmocka_unit_test(test_log_goes_on_after_rotation),
         };
