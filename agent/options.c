@@ -58,6 +58,19 @@ static const struct config_flag FLAGS[] = {
          "debug, info (default), warn or error"},
 };
 
+/* The flags that a later start may leave out: then they are what an earlier one told. Told empty
+ * (a number: 0) they are forgotten. */
+static const char *const KEPT[] = {"advertise",
+                                   "label",
+                                   "reserve-cpu",
+                                   "reserve-memory",
+                                   "generic-resource",
+                                   "hostname",
+                                   "shim",
+                                   "cgroup-parent",
+                                   NULL};
+#define NOT_TOLD (-1) /* of a number */
+
 static const struct config_program PROGRAM = {
         .name = "swarm-agent",
         .version = SWARM_VERSION,
@@ -66,6 +79,7 @@ static const struct config_program PROGRAM = {
                  "Runs the containers that the cluster's managers place on this node.",
         .flags = FLAGS,
         .n_flags = ARRAY_SIZE(FLAGS),
+        .may_be_empty = KEPT,
 };
 
 void agent_options_done(struct agent_options *o)
@@ -140,13 +154,13 @@ static int check(struct agent_options *o, struct err *err)
                 return err_set(err, EINVAL,
                                "--log-level: \"%.32s\" is not debug, info, warn or error",
                                o->log_level);
-        if (o->advertise && inet_pton(AF_INET, o->advertise, binary) != 1 &&
+        if (!str_is_empty(o->advertise) && inet_pton(AF_INET, o->advertise, binary) != 1 &&
             inet_pton(AF_INET6, o->advertise, binary) != 1)
                 return err_set(err, EINVAL, "--advertise: \"%.64s\" is not an IP address",
                                o->advertise);
-        if (o->hostname && !name_is_valid(o->hostname))
+        if (!str_is_empty(o->hostname) && !name_is_valid(o->hostname))
                 return err_set(err, EINVAL, "--hostname: \"%.64s\" is not a name", o->hostname);
-        if (o->cgroup_parent && !name_is_valid(o->cgroup_parent))
+        if (!str_is_empty(o->cgroup_parent) && !name_is_valid(o->cgroup_parent))
                 return err_set(err, EINVAL, "--cgroup-parent: \"%.64s\" is not a name",
                                o->cgroup_parent);
         if (!o->data_dir)
@@ -161,17 +175,13 @@ static int check(struct agent_options *o, struct err *err)
 int agent_options_parse(int argc, char *const *argv, struct agent_options *ret, FILE *out,
                         struct err *err)
 {
-        *ret = (struct agent_options){0};
+        *ret = (struct agent_options){.reserve_cpu = NOT_TOLD, .reserve_memory = NOT_TOLD};
         int r = config_parse(&PROGRAM, argc, argv, ret, out, err);
         return r ? r : check(ret, err);
 }
 
 /* --- remembering -------------------------------------------------------------------------------
  */
-
-/* The flags that a later start may leave out. */
-static const char *const KEPT[] = {"advertise",        "label",    "reserve-cpu", "reserve-memory",
-                                   "generic-resource", "hostname", "shim",        "cgroup-parent"};
 
 /* A text as YAML has it between double quotes; checked texts have no control characters. */
 static void put_quoted(struct buf *b, const char *s)
@@ -187,7 +197,7 @@ static void put_quoted(struct buf *b, const char *s)
 
 static bool is_kept(const char *name)
 {
-        for (size_t i = 0; i < ARRAY_SIZE(KEPT); i++)
+        for (size_t i = 0; KEPT[i]; i++)
                 if (str_is_equal(KEPT[i], name))
                         return true;
         return false;
@@ -197,20 +207,20 @@ static void write_flag(struct buf *b, const struct config_flag *f, const void *f
 {
         char text[FORMAT_MAX];
 
-        if (f->type == CONFIG_STR && *(char *const *)field) {
+        if (f->type == CONFIG_STR && !str_is_empty(*(char *const *)field)) {
                 buf_printf(b, "%s: ", f->name);
                 put_quoted(b, *(char *const *)field);
                 buf_putc(b, '\n');
-        } else if (f->type == CONFIG_LIST && *(char **const *)field) {
+        } else if (f->type == CONFIG_LIST && strv_len(*(char **const *)field) > 0) {
                 buf_printf(b, "%s:\n", f->name);
                 for (char **v = *(char **const *)field; *v; v++) {
                         buf_puts(b, "  - ");
                         put_quoted(b, *v);
                         buf_putc(b, '\n');
                 }
-        } else if (f->type == CONFIG_CPU && *(const int64_t *)field) {
+        } else if (f->type == CONFIG_CPU && *(const int64_t *)field > 0) {
                 buf_printf(b, "%s: \"%s\"\n", f->name, format_cpu(*(const int64_t *)field, text));
-        } else if (f->type == CONFIG_SIZE && *(const int64_t *)field) {
+        } else if (f->type == CONFIG_SIZE && *(const int64_t *)field > 0) {
                 buf_printf(b, "%s: \"%lld\"\n", f->name, (long long)*(const int64_t *)field);
         }
 }
@@ -224,7 +234,7 @@ static void take_missing(struct agent_options *o, struct agent_options *earlier)
                 if (!is_kept(FLAGS[i].name))
                         continue;
                 if (FLAGS[i].type == CONFIG_CPU || FLAGS[i].type == CONFIG_SIZE) {
-                        if (*(int64_t *)to == 0)
+                        if (*(int64_t *)to == NOT_TOLD)
                                 *(int64_t *)to = *(int64_t *)from;
                 } else if (!*(void **)to) {
                         *(void **)to = STEAL_PTR(*(void **)from);
@@ -235,7 +245,7 @@ static void take_missing(struct agent_options *o, struct agent_options *earlier)
 static int recall(struct agent_options *o, const char *path, struct err *err)
 {
         char *argv[] = {(char *)"swarm-agent", (char *)"--config", (char *)path, NULL};
-        struct agent_options earlier = {0};
+        struct agent_options earlier = {.reserve_cpu = NOT_TOLD, .reserve_memory = NOT_TOLD};
         int r = 0;
 
         if (access(path, F_OK) < 0)
@@ -266,7 +276,7 @@ static int remember(const struct agent_options *o, const char *path, struct err 
         for (size_t i = 0; i < ARRAY_SIZE(FLAGS); i++)
                 if (is_kept(FLAGS[i].name))
                         write_flag(&b, &FLAGS[i], (const char *)o + FLAGS[i].offset);
-        if (b.len == 0 || is_written(path, &b))
+        if (is_written(path, &b) || (b.len == 0 && access(path, F_OK) < 0))
                 return 0;
         r = io_write_file_atomic(AT_FDCWD, path, b.data, b.len, 0600);
         if (r == -ENOSPC && access(path, F_OK) == 0) {
@@ -277,7 +287,19 @@ static int remember(const struct agent_options *o, const char *path, struct err 
         return r < 0 ? err_set(err, -r, "%s: %s", path, err_name(r)) : 0;
 }
 
-int agent_options_complete(struct agent_options *o, struct err *err)
+/* What was told to be empty is as if it had never been told. */
+static void open_empty(struct agent_options *o)
+{
+        char **texts[] = {&o->advertise, &o->hostname, &o->shim, &o->cgroup_parent};
+
+        for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+                if (*texts[i] && !**texts[i])
+                        free(STEAL_PTR(*texts[i]));
+        o->reserve_cpu = MAX(o->reserve_cpu, 0);
+        o->reserve_memory = MAX(o->reserve_memory, 0);
+}
+
+int agent_options_recall(struct agent_options *o, struct err *err)
 {
         _cleanup_free_ char *path = xasprintf("%s/agent/settings", o->data_dir);
         int r = recall(o, path, err);
@@ -286,8 +308,14 @@ int agent_options_complete(struct agent_options *o, struct err *err)
                 r = remember(o, path, err);
         if (r < 0)
                 return r;
+        open_empty(o);
         if (!o->hostname)
                 o->hostname = default_hostname();
+        return 0;
+}
+
+int agent_options_find_programs(struct agent_options *o, struct err *err)
+{
         if (!o->shim)
                 o->shim = find_program("swarm-shim");
         if (access(o->shim, X_OK) < 0)

@@ -20,9 +20,11 @@ struct agent_options {
 int agent_options_parse(int argc, char *const *argv, struct agent_options *ret, FILE *out,
                         struct err *err);
 void agent_options_done(struct agent_options *o);
-/* What was not told now is what was told at an earlier start, kept in DIR/agent/settings; what is
- * then still open gets its default. */
-int agent_options_complete(struct agent_options *o, struct err *err);
+/* What was not told now is what was told at an earlier start, kept in DIR/agent/settings; what was
+ * told to be empty (a number: 0) is forgotten there. What is then still open gets its default. */
+int agent_options_recall(struct agent_options *o, struct err *err);
+/* Sets shim, unless it is told, and unpack: the programs beside this one. After the recall. */
+int agent_options_find_programs(struct agent_options *o, struct err *err);
 
 /* What this machine is and has, less what the operator keeps back. Heap: wire_free. */
 int agent_describe(const struct agent_options *o, Swarm__NodeDescription **ret, struct err *err);

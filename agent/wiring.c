@@ -514,7 +514,9 @@ static int open_parts(struct daemon *d, struct err *err)
         int r = lock_data_dir(d, err);
 
         if (r == 0)
-                r = agent_options_complete(d->options, err);
+                r = agent_options_recall(d->options, err);
+        if (r == 0)
+                r = agent_options_find_programs(d->options, err);
         if (r == 0)
                 r = open_link(d, err);
         if (r == 0)
@@ -568,7 +570,7 @@ static void on_reload(void *arg, int signum UNUSED)
         int r = agent_options_parse(d->argc, d->argv, &fresh, stderr, &err);
 
         if (r == 0)
-                r = agent_options_complete(&fresh, &err);
+                r = agent_options_recall(&fresh, &err);
         if (r == 0)
                 r = agent_describe(&fresh, &description, &err);
         if (r == 0) {

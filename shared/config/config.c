@@ -23,9 +23,18 @@ static void *field(const struct config_run *run, int flag)
         return (char *)run->values + run->program->flags[flag].offset;
 }
 
+bool config_may_be_empty(const struct config_run *run, int flag)
+{
+        const char *const *name = run->program->may_be_empty;
+
+        while (name && *name && !str_is_equal(*name, run->program->flags[flag].name))
+                name++;
+        return name && *name;
+}
+
 static int set_text(struct config_run *run, int flag, const char *value, struct err *err)
 {
-        if (!*value)
+        if (!*value && !config_may_be_empty(run, flag))
                 return err_set(err, EINVAL, "must not be empty");
         if (strlen(value) > CONFIG_VALUE_MAX || !text_is_valid(value))
                 return err_set(err, EINVAL, "too long, or not a line of text");
@@ -34,7 +43,10 @@ static int set_text(struct config_run *run, int flag, const char *value, struct 
 
                 if (strv_len(*list) >= CONFIG_LIST_MAX)
                         return err_set(err, E2BIG, "more than %d values", CONFIG_LIST_MAX);
-                strv_push(list, value);
+                if (*value)
+                        strv_push(list, value);
+                else if (!*list)
+                        *list = xnew(char *);
                 return 0;
         }
         char **s = field(run, flag);

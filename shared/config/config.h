@@ -37,6 +37,9 @@ struct config_program {
         const char *about; /* what --help says first: usage lines */
         const struct config_flag *flags;
         size_t n_flags;
+        /* Names of the strings and lists that may be told to be empty, which is then "" and a list
+         * of none, where what is not told is NULL. Ends with NULL; NULL: none may. */
+        const char *const *may_be_empty;
 };
 
 /* Fills values, which the caller has zeroed (or given defaults: only what is told is set; strings

@@ -16,6 +16,7 @@ struct config_run {
 
 /* The flag's number, or -1. n: length of the name. */
 int config_find(const struct config_program *p, const char *name, size_t n);
+bool config_may_be_empty(const struct config_run *run, int flag);
 /* Parses and stores one value; err says what the value should be, without naming the flag. */
 int config_set(struct config_run *run, int flag, const char *value, struct err *err);
 int config_read_file(struct config_run *run, const char *path, struct err *err);

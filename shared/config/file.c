@@ -61,11 +61,16 @@ static int take_scalar(struct reader *r, int flag)
 
 static int take_sequence(struct reader *r, int flag)
 {
-        for (;;) {
+        for (bool is_empty = true;; is_empty = false) {
                 int e = next(r);
 
-                if (e < 0 || r->event.type == YAML_SEQUENCE_END_EVENT)
+                if (e < 0)
                         return e;
+                if (r->event.type == YAML_SEQUENCE_END_EVENT)
+                        return is_empty && !r->run->is_set[flag] &&
+                                               config_may_be_empty(r->run, flag)
+                                       ? config_set(r->run, flag, "", r->err)
+                                       : 0;
                 if (r->event.type != YAML_SCALAR_EVENT)
                         return err_set(r->err, EINVAL, "%s: line %u: a plain value expected",
                                        r->path, line_of(r));

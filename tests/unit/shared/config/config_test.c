@@ -32,8 +32,8 @@ static const struct config_flag FLAGS[] = {
         FLAG("reserve-memory", CONFIG_SIZE, memory), FLAG("wait", CONFIG_DURATION, wait),
 };
 
-static const struct config_program PROGRAM = {"prog", "1.2", "Usage: prog", FLAGS,
-                                              ARRAY_SIZE(FLAGS)};
+static const struct config_program PROGRAM = {
+        "prog", "1.2", "Usage: prog", FLAGS, ARRAY_SIZE(FLAGS), NULL};
 
 struct fixture {
         struct values v;
