@@ -187,6 +187,14 @@ static void note_stop(struct worker *w, struct now now, struct work *t)
         tell_texts(w, now, t);
 }
 
+/* Why a task is not even prepared; NULL: it is. */
+static const char *refusal(const struct worker *w, const struct work *t)
+{
+        if (!t->spec->message)
+                return "specification is not valid";
+        return w->tasks.len > WORKER_TASKS_MAX ? "too many tasks on this node" : NULL;
+}
+
 static void act(struct worker *w, struct now now, struct work *t, enum task_act what)
 {
         const struct agent_ports *p = w->ports;
@@ -195,10 +203,10 @@ static void act(struct worker *w, struct now now, struct work *t, enum task_act 
         task_fsm_did(&t->fsm, what);
         switch (what) {
         case ACT_PREPARE:
-                if (!t->spec->message) {
+                if (refusal(w, t)) {
                         take_event(w, now, t,
                                    &(struct container_event){.kind = CONTAINER_FAILED,
-                                                             .text = "specification is not valid"});
+                                                             .text = refusal(w, t)});
                         break;
                 }
                 at = describe(t);
@@ -373,8 +381,6 @@ static int assign_one(struct worker *w, struct now now, const Swarm__TaskAssignm
                 work_want_again(w, t, spec, m);
                 return 0;
         }
-        if (w->tasks.len >= WORKER_TASKS_MAX)
-                return -E2BIG;
         settle(w, now, create(w, now, id, spec, m));
         return 0;
 }

@@ -16,7 +16,8 @@
 #include "shared/base/list.h"
 #include "shared/base/map.h"
 
-#define WORKER_TASKS_MAX      50000 /* of one node; a set that would exceed it is refused */
+/* With those that end or are being removed; the manager places fewer. A task beyond is rejected. */
+#define WORKER_TASKS_MAX      (2 * NODE_TASKS_MAX)
 #define WORKER_SPECS_IDLE_MAX 256
 
 struct worker {

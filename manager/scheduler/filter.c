@@ -39,6 +39,8 @@ enum filter filter_node(const struct demand *d, const struct snode *n, uint32_t 
 {
         if (!n->is_open)
                 return FILTER_READY;
+        if (n->tasks >= NODE_TASKS_MAX)
+                return FILTER_TASKS;
         if (d->cpu > n->cpu_free && d->cpu > 0)
                 return FILTER_RESOURCES;
         if (d->memory > n->memory_free && d->memory > 0)
@@ -57,6 +59,7 @@ enum filter filter_node(const struct demand *d, const struct snode *n, uint32_t 
 
 static const char *const one[FILTER_COUNT] = {
         [FILTER_READY] = "1 node not available for new tasks",
+        [FILTER_TASKS] = "too many tasks on 1 node",
         [FILTER_RESOURCES] = "insufficient resources on 1 node",
         [FILTER_CONSTRAINTS] = "scheduling constraints not satisfied on 1 node",
         [FILTER_PLATFORM] = "unsupported platform on 1 node",
@@ -64,6 +67,7 @@ static const char *const one[FILTER_COUNT] = {
 };
 static const char *const before_count[FILTER_COUNT] = {
         [FILTER_READY] = "",
+        [FILTER_TASKS] = "too many tasks on ",
         [FILTER_RESOURCES] = "insufficient resources on ",
         [FILTER_CONSTRAINTS] = "scheduling constraints not satisfied on ",
         [FILTER_PLATFORM] = "unsupported platform on ",

@@ -35,6 +35,7 @@ struct demand {
 /* Filters, in their order. */
 enum filter {
         FILTER_READY,
+        FILTER_TASKS,
         FILTER_RESOURCES,
         FILTER_CONSTRAINTS,
         FILTER_PLATFORM,

@@ -104,7 +104,8 @@ bool place_on(struct scheduler *s, struct sservice *ss, const struct demand *d, 
         n->tasks++;
         counts_add(&ss->counts, c->node, 1);
         s->mine[c->node] = ++c->mine;
-        if (n->cpu_free < d->cpu || n->memory_free < d->memory || d->max_per_node) {
+        if (n->cpu_free < d->cpu || n->memory_free < d->memory || d->max_per_node ||
+            n->tasks >= NODE_TASKS_MAX) {
                 if (filter_node(d, n, c->mine) != FILTER_PASSED)
                         return false;
         }

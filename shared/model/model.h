@@ -127,6 +127,7 @@ bool task_state_is_valid(uint32_t v);
 #define CLUSTER_NODES_MAX    10000
 #define CLUSTER_TASKS_MAX    1000000
 #define SERVICE_REPLICAS_MAX CLUSTER_TASKS_MAX
+#define NODE_TASKS_MAX       50000 /* wanted and not ended, on one node: it is full then */
 #define LOG_WINDOW           8     /* LogData of a stream that an agent may have unacknowledged */
 #define LOG_CLIENT_WINDOW    64    /* LogChunks likewise of a client */
 #define LOG_TASKS_MAX        10000 /* tasks of one stream of a client */

@@ -121,6 +121,32 @@ static void test_accounting(void **state UNUSED)
         }
 }
 
+/* A node that has as many tasks as one can have takes no more; another does. */
+static void test_full_node(void **state UNUSED)
+{
+        struct task *second, *third;
+        struct node *node;
+        struct plan p;
+
+        plan_open(&p);
+        say(&p, "node n1");
+        say(&p, "service web replicas=1");
+        plan_settle(&p);
+        node = plan_find_node(&p, "n1");
+        p.scheduler->nodes[nodes_index(p.scheduler, node)].tasks = NODE_TASKS_MAX - 1;
+        say(&p, "service web replicas=3");
+        plan_settle(&p);
+        second = plan_find_task(&p, "web.2");
+        third = plan_find_task(&p, "web.3");
+        assert_ptr_equal(second->node, node);
+        assert_null(third->node);
+        assert_string_equal(third->error, "no suitable node (too many tasks on 1 node)");
+        say(&p, "node n2");
+        plan_settle(&p);
+        assert_ptr_equal(third->node, plan_find_node(&p, "n2"));
+        plan_close(&p);
+}
+
 /* A failure counts for its version and node, from the fifth within five minutes on. */
 static void test_failures(void **state UNUSED)
 {
@@ -166,6 +192,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_accounting),
+                cmocka_unit_test(test_full_node),
                 cmocka_unit_test(test_failures),
                 cmocka_unit_test(test_counts),
         };
