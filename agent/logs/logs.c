@@ -217,7 +217,10 @@ static int open_reader(struct agent_logs *s, const struct stream *st, struct tai
 
         if (st->follow)
                 watch(s, t); /* before reading, so that nothing falls in between */
-        return reader_open(&source, t->task, t->last_n, t->since_us, &t->reader);
+        int r = reader_open(&source, t->task, t->last_n, t->since_us, &t->reader);
+        if (r == 0 && !st->follow) /* however fast the container writes, there is an end */
+                reader_end_here(t->reader);
+        return r;
 }
 
 /* Sends what there is and may be sent. True: the tail is over, and the end was told. */

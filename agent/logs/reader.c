@@ -21,6 +21,9 @@ struct reader {
         int fd;
         bool is_last_read; /* the file was rotated away: one more look, then the next one */
         bool is_skipping;  /* until the end of a damaged record */
+        ino_t last_inode;  /* 0: lines are read as they come */
+        off_t last_size;   /* of that file, beyond which nothing is read */
+        int last_fd;       /* holds it, so that no other file gets its number; -1: none */
         char *data;        /* READER_LINE_MAX; NULL: nothing is held */
         size_t begin, end;
 };
@@ -56,18 +59,22 @@ static ino_t own_inode(const struct reader *r)
         return fstat(r->fd, &st) < 0 ? 0 : st.st_ino;
 }
 
-/* Which of the files is the one we read, -ENOENT: it has been deleted. *ret_n: how many there are.
- */
-static int find_own(const struct reader *r, int *ret_n)
+/* Which of the files is this one, -ENOENT: it has been deleted. *ret_n: how many there are. */
+static int find_file(const struct reader *r, ino_t inode, int *ret_n)
 {
-        ino_t own = own_inode(r), other;
+        ino_t other;
         int found = -ENOENT, n;
 
         for (n = 0; n < READER_FILES_MAX && inode_at(r, n, &other) == 0; n++)
-                if (other == own)
+                if (other == inode)
                         found = n;
         *ret_n = n;
         return found;
+}
+
+static int find_own(const struct reader *r, int *ret_n)
+{
+        return find_file(r, own_inode(r), ret_n);
 }
 
 /* --- where to begin ----------------------------------------------------------------------------
@@ -141,6 +148,7 @@ int reader_open(const struct reader_source *source, struct id id, int64_t tail, 
         r->source = *source;
         r->id = id;
         r->since_us = since_us;
+        r->last_fd = -1;
         /* A rotation meanwhile moves the files under us: then once more. */
         for (int i = 0; i < OPEN_TRIES; i++) {
                 ino_t before = 0, after = 0;
@@ -160,11 +168,24 @@ int reader_open(const struct reader_source *source, struct id id, int64_t tail, 
         return 0;
 }
 
+void reader_end_here(struct reader *r)
+{
+        struct stat st;
+
+        r->last_fd = open_file(&r->source, r->id, 0);
+        if (fstat(r->last_fd >= 0 ? r->last_fd : r->fd, &st) < 0)
+                return;
+        r->last_inode = st.st_ino;
+        r->last_size = st.st_size;
+}
+
 void reader_close(struct reader *r)
 {
         if (!r)
                 return;
         close(r->fd);
+        if (r->last_fd >= 0)
+                close(r->last_fd);
         free(r->data);
         free(r);
 }
@@ -209,6 +230,18 @@ static int take_line(struct reader *r, struct reader_line *ret)
         return 0;
 }
 
+/* How many bytes may be read now. */
+static size_t allowed(const struct reader *r)
+{
+        size_t n = MIN(READER_LINE_MAX - r->end, CHUNK_BYTES);
+        off_t left;
+
+        if (!r->last_inode || own_inode(r) != r->last_inode)
+                return n;
+        left = r->last_size - lseek(r->fd, 0, SEEK_CUR);
+        return left <= 0 ? 0 : MIN(n, (size_t)left);
+}
+
 /* More bytes of the file: their number, 0 at its end. */
 static ssize_t fill(struct reader *r)
 {
@@ -224,11 +257,20 @@ static ssize_t fill(struct reader *r)
                 r->end = 0;
                 r->is_skipping = true;
         }
-        n = read(r->fd, r->data + r->end, MIN(READER_LINE_MAX - r->end, CHUNK_BYTES));
+        n = read(r->fd, r->data + r->end, allowed(r));
         if (n < 0)
                 return errno == EINTR || errno == EAGAIN ? 0 : -errno;
         r->end += (size_t)n;
         return n;
+}
+
+/* All that is to be read was. The last file may have been deleted since: what there is is newer. */
+static bool is_at_end(const struct reader *r)
+{
+        int n;
+
+        return r->last_inode &&
+               (own_inode(r) == r->last_inode || find_file(r, r->last_inode, &n) == -ENOENT);
 }
 
 /* The file has been read to its end: 1: there is more to read, perhaps of the next file; -errno. */
@@ -236,7 +278,7 @@ static int go_on(struct reader *r)
 {
         int n, own = find_own(r, &n), fd;
 
-        if (own == 0 || n == 0) {
+        if (own == 0 || n == 0 || is_at_end(r)) {
                 r->is_last_read = false;
                 return 0;
         }

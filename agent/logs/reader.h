@@ -34,6 +34,8 @@ struct reader_line {
  * -ENOENT: there is no log yet. */
 int reader_open(const struct reader_source *source, struct id id, int64_t tail, int64_t since_us,
                 struct reader **ret);
+/* What is written from now on is not given. */
+void reader_end_here(struct reader *r);
 void reader_close(struct reader *r); /* NULL is fine */
 /* 1: a line; 0: none at present; -errno. */
 int reader_next(struct reader *r, struct reader_line *ret);

@@ -134,7 +134,8 @@ int since_parse(const char *s, int64_t now_us, int64_t *ret_us)
 {
         int64_t ms, us;
 
-        if (parse_duration_ms(s, &ms) == 0) {
+        /* "0" is a time, and "0s" a duration. */
+        if (!str_is_equal(s, "0") && parse_duration_ms(s, &ms) == 0) {
                 if (ms < 0 || ms > now_us / 1000)
                         return -EINVAL;
                 *ret_us = now_us - ms * 1000;

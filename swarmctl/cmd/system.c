@@ -274,7 +274,7 @@ static int follow_events(struct following *f)
         return exit_code;
 }
 
-/* A time flag in ms; 0 when it is not given. Returns 0 or an exit code. */
+/* A time flag in ms, at least 1; 0 when it is not given. Returns 0 or an exit code. */
 static int read_time(struct ctl *ctl, const struct args *args, const char *flag, int64_t *ret_ms)
 {
         const char *text = args_text(args, flag);
@@ -285,7 +285,7 @@ static int read_time(struct ctl *ctl, const struct args *args, const char *flag,
                                  "invalid value \"%s\" for --%s: must be a time such as "
                                  "2026-01-31T13:00:00Z or 10m",
                                  text, flag);
-        *ret_ms = us / 1000;
+        *ret_ms = text ? MAX(us / 1000, 1) : 0;
         return 0;
 }
 

@@ -100,6 +100,14 @@ manager_restart() {
         kill "$(pgrep -P "$begun" swarmctl)"
 }
 
+@test "logs that are not followed end although their task writes without end" {
+        ctl service create --quiet --name flood --network none tool:1 /bin/sh -c 'while :; do echo 0123456789; done'
+        wait_for 20 "some lines" eval '[ "$(timeout 60 "$BUILD/swarmctl" --host "ipc://$CLUSTER/m1/manager.sock" service logs --raw --since 0 --tail 100 flood | grep -c 0123456789)" = 100 ]'
+        timeout 120 "$BUILD/swarmctl" --host "ipc://$CLUSTER/m1/manager.sock" service logs --raw --since 0 flood >"$CLUSTER/flood"
+        [ -s "$CLUSTER/flood" ]
+        ctl service rm flood
+}
+
 @test "events go on when the manager restarts, and that some may be missing is said" {
         ctl service create --detach --quiet --name probe --replicas 0 --network none tool:1 sleep 1000
         begin ctl events --filter type=service

@@ -238,6 +238,49 @@ static void damaged_records_are_passed_over(void **state)
         reader_close(r);
 }
 
+static void a_reader_may_end_at_what_there_is(void **state)
+{
+        struct fixture *f = *state;
+
+        for (int rotations = 0; rotations < ROTATE_FILES; rotations++) {
+                int first = f->written;
+
+                append_lines(f, 2);
+                append(f, "5 o F to");
+                struct reader *r = open_reader(f, -1, first);
+                reader_end_here(r);
+                append(f, "rn\n");
+                append_lines(f, 2);
+                for (int i = 0; i < rotations; i++) {
+                        rotate(f);
+                        append_lines(f, 2);
+                }
+                expect_lines(r, first, first + 2);
+                append_lines(f, 2);
+                expect_lines(r, first + 2, first + 2);
+                reader_close(r);
+                rotate(f);
+        }
+}
+
+/* The file to end with is deleted while an older one is being read. */
+static void a_reader_ends_before_newer_files(void **state)
+{
+        struct fixture *f = *state;
+
+        append_lines(f, 2);
+        rotate(f);
+        append_lines(f, 2);
+        struct reader *r = open_reader(f, -1, 0);
+        reader_end_here(r);
+        for (int i = 0; i < ROTATE_FILES; i++) {
+                rotate(f);
+                append_lines(f, 2);
+        }
+        expect_lines(r, 0, 2);
+        reader_close(r);
+}
+
 /* --- streams -----------------------------------------------------------------------------------
  */
 
@@ -382,6 +425,24 @@ static void a_window_is_kept(void **state)
         close_logs(f);
 }
 
+static void a_stream_that_does_not_follow_ends_though_more_is_written(void **state)
+{
+        struct fixture *f = *state;
+        int lines = LOGS_BATCH_LINES_MAX * LOG_WINDOW;
+
+        f->is_live = true;
+        append_lines(f, lines + 1);
+        open_logs(f);
+        start_stream(f, false);
+        run_until(f, LOG_WINDOW, 0, 0);
+        append_lines(f, lines);
+        agent_logs_on_ack(f->logs, 5, LOG_WINDOW);
+        run_until(f, LOG_WINDOW + 1, 1, 0);
+        assert_int_equal(f->batches, LOG_WINDOW + 1);
+        assert_int_equal(f->ends, 1);
+        close_logs(f);
+}
+
 static void a_stream_follows_and_ends_with_the_container(void **state)
 {
         struct fixture *f = *state;
@@ -418,6 +479,9 @@ int main(void)
                 T(a_torn_line_is_given_once_it_is_whole),
                 T(the_last_lines_may_lie_in_several_files),
                 T(damaged_records_are_passed_over),
+                T(a_reader_may_end_at_what_there_is),
+                T(a_reader_ends_before_newer_files),
+                T(a_stream_that_does_not_follow_ends_though_more_is_written),
                 T(a_stream_ends_when_all_is_sent),
                 T(a_window_is_kept),
                 T(many_streams_are_served),

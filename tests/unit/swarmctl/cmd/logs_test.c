@@ -185,6 +185,10 @@ static void test_since(void **state)
         assert_int_equal(us, now + 500000);
         assert_int_equal(since_parse("1769864400.25", 0, &us), 0);
         assert_int_equal(us, now + 250000);
+        assert_int_equal(since_parse("0", now, &us), 0);
+        assert_int_equal(us, 0);
+        assert_int_equal(since_parse("0s", now, &us), 0);
+        assert_int_equal(us, now);
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
                 assert_int_equal(since_parse(bad[i], now, &us), -EINVAL);
 }
