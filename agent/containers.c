@@ -184,8 +184,11 @@ static void on_image(void *arg, struct image_ref *ref, const struct err *err)
         r->ask = NULL;
         r->image = ref;
         if (err) {
+                bad = *err;
+                err_wrap(&bad, "%s on node %s", r->task.spec->task->container->image,
+                         r->owner->config.hostname);
                 e.kind = CONTAINER_FAILED;
-                e.text = err->text;
+                e.text = bad.text;
         } else if (make_plan(r, &plan, &bad) < 0) { /* said now, before it is to start */
                 e.kind = CONTAINER_FAILED;
                 e.text = bad.text;

@@ -346,7 +346,8 @@ struct image_ask *image_ask(struct image_store *s, const char *image_id, image_a
         if (!digest_is_valid(image_id))
                 r = err_set(&a->err, EINVAL, "image \"%.80s\": is no image id", image_id);
         else if (!i && !k)
-                r = err_set(&a->err, ENOENT, "image %.19s: not known to this node", image_id);
+                r = err_set(&a->err, ENOENT,
+                            "image %.19s: is not here, and the manager has it no more", image_id);
         else if (!i && start_image(s, image_id, k->msg, &i, &a->err) < 0)
                 r = err_wrap(&a->err, "image %.19s", image_id);
         if (r < 0)

@@ -1,10 +1,12 @@
 /* The table of tasks: see tasks.h. */
 #include "swarmctl/cmd/tasks.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "shared/base/mem.h"
+#include "shared/base/parse.h"
 #include "shared/base/str.h"
 #include "shared/base/time.h"
 #include "shared/model/model.h"
@@ -82,24 +84,36 @@ static char *cut(const char *s, size_t max)
         return xasprintf("%.*s\u2026", (int)(end - s), s);
 }
 
-static bool is_stopping(const Swarm__Task *t)
+/* " (stopping)", " (restart in 8 seconds after 3 failures)", or nothing. Heap. */
+static char *state_note(const Swarm__Task *t, int64_t now_ms)
 {
-        return t->state <= TASK_RUNNING && str_is_equal(t->message, TASK_MESSAGE_STOPPING);
+        char wait[FORMAT_MAX];
+
+        if (t->state <= TASK_RUNNING && str_is_equal(t->message, TASK_MESSAGE_STOPPING))
+                return xstrdup(" (stopping)");
+        if (t->state >= TASK_STARTING || t->desired > TASK_RUNNING || t->not_before_ms <= now_ms)
+                return xstrdup("");
+        format_age_ms(t->not_before_ms - now_ms, wait);
+        for (char *p = wait; *p; p++)
+                *p = (char)tolower((unsigned char)*p);
+        if (t->failures == 0)
+                return xasprintf(" (restart in %s)", wait);
+        return xasprintf(" (restart in %s after %u failure%s)", wait, t->failures,
+                         t->failures == 1 ? "" : "s");
 }
 
 static void set_state(struct listing *l, const Swarm__Task *t, int64_t now_ms)
 {
         _cleanup_free_ char *desired = text_capital(task_state_name((enum task_state)t->desired));
         _cleanup_free_ char *state = text_capital(task_state_name((enum task_state)t->state));
+        _cleanup_free_ char *note = state_note(t, now_ms);
         char ago[64];
 
         text_ago(t->state_ms, now_ms, ago);
         for (char *p = ago; *p; p++)
-                if (*p >= 'A' && *p <= 'Z')
-                        *p = (char)(*p - 'A' + 'a');
+                *p = (char)tolower((unsigned char)*p);
         listing_set(l, "DesiredState", "%s", desired);
-        listing_set(l, "CurrentState", "%s%s%s%s", state, *ago ? " " : "", ago,
-                    is_stopping(t) ? " (stopping)" : "");
+        listing_set(l, "CurrentState", "%s%s%s%s", state, *ago ? " " : "", ago, note);
 }
 
 static void set_error(struct listing *l, const Swarm__Task *t, bool is_short)

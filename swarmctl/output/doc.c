@@ -157,6 +157,10 @@ json_t *doc_task(const Swarm__Task *t)
                 doc_put_int(o, "Slot", (int64_t)t->slot);
         doc_put_id(o, "NodeID", &t->node_id);
         doc_put_str(o, "NodeHostname", t->node_hostname);
+        if (t->failures)
+                doc_put_int(o, "Failures", t->failures);
+        if (t->not_before_ms)
+                doc_put_time(o, "RestartAt", t->not_before_ms);
         doc_put(o, "Status", task_status(t));
         doc_put_str(o, "DesiredState", task_state_name((enum task_state)t->desired));
         put_generic(o, t->generic, t->n_generic);

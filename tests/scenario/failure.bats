@@ -171,6 +171,8 @@ daemon_kill_only() { kill -KILL "$(daemon_pid "$1")"; }
 @test "a task that keeps failing is restarted ever more slowly" {
         ctl service create --detach --quiet --name crash --network none --restart-delay 200ms web:1 /bin/false
         wait_for 20 "four attempts" eval '[ "$(ctl service ps crash -q | wc -l)" -ge 4 ]'
+        wait_for 20 "the delay is told" eval 'ctl service ps crash | grep -q "Ready .* (restart in .* after [0-9]* failures)"'
+        wait_for 20 "it is told in full" eval 'ctl task inspect "$(ctl service ps crash -q --filter desired-state=ready)" --format "{{.Failures}} {{.RestartAt}}" | grep -q "^[1-9][0-9]* 20"'
         ctl service rm crash
 }
 

@@ -93,6 +93,18 @@ says() {
         ctl service rm evil
 }
 
+@test "an image that was removed under its service is named, and the node that lacks it" {
+        printf x >lost.file
+        tar -cf lost.tar lost.file
+        ctl image import --quiet --change 'CMD ["/x"]' lost lost.tar
+        ctl service create --detach --quiet --name lost --replicas 0 --restart-condition none --network none lost
+        ctl image rm --force lost
+        ctl service scale --detach lost=1
+        wait_for 15 "its rejection" has_state lost Rejected
+        ctl service ps lost --no-trunc --format '{{.Error}}' | grep -qE '^"lost on node n[0-9]: image sha256:[0-9a-f]+: is not here'
+        ctl service rm lost
+}
+
 @test "images outlive a manager that is killed; removed ones leave the disk" {
         daemon_stop m1 KILL
         manager_start m1

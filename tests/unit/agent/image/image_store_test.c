@@ -414,7 +414,7 @@ static void test_unknown(void **state)
         struct world *w = *state;
 
         get(w, "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-        assert_failed(w, "not known to this node");
+        assert_failed(w, "is not here, and the manager has it no more");
         get(w, "");
         assert_failed(w, "no image id");
         get(w, "../../etc/passwd");

@@ -241,6 +241,53 @@ static void test_table(void **state)
                       "web.2       web:1   Running 3 minutes ago\n");
 }
 
+/* A task that is held back says so, and how often its slot has failed. */
+static void test_table_of_what_waits(void **state)
+{
+        static const struct {
+                enum task_state state, desired;
+                int64_t not_before_ms;
+                uint32_t failures;
+                const char *message, *text;
+        } cases[] = {
+                {TASK_READY, TASK_READY, 10000, 3, "prepared",
+                 "Ready 1 second ago (restart in 8 seconds after 3 failures)"},
+                {TASK_PENDING, TASK_READY, 10000, 1, "",
+                 "Pending 1 second ago (restart in 8 seconds after 1 failure)"},
+                {TASK_READY, TASK_READY, 2500, 0, "prepared",
+                 "Ready 1 second ago (restart in less than a second)"},
+                {TASK_READY, TASK_SHUTDOWN, 10000, 3, "prepared", "Ready 1 second ago"},
+                {TASK_READY, TASK_READY, 2000, 3, "prepared", "Ready 1 second ago"},
+                {TASK_RUNNING, TASK_RUNNING, 9000, 3, "started", "Running 1 second ago"},
+                {TASK_STARTING, TASK_RUNNING, 0, 3, "stopping", "Starting 1 second ago (stopping)"},
+                {TASK_FAILED, TASK_SHUTDOWN, 0, 3, "stopping", "Failed 1 second ago"},
+        };
+        static const struct flag_sets sets = {{tasks_flags}};
+        char format[] = "--format={{.CurrentState}}";
+        char *argv[] = {format};
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                Swarm__Task task = SWARM__TASK__INIT, *list = &task;
+                struct args args = {0};
+                _cleanup_buf_ struct buf out = {0};
+                struct err err = {0};
+
+                task.slot = 1;
+                task.state_ms = 1000;
+                task.state = cases[i].state;
+                task.desired = cases[i].desired;
+                task.not_before_ms = cases[i].not_before_ms;
+                task.failures = cases[i].failures;
+                task.message = (char *)(uintptr_t)cases[i].message;
+                assert_int_equal(args_parse(&args, &sets, false, 1, argv, &err), 0);
+                assert_int_equal(tasks_format(&args, &list, 1, 2000, &out, &err), 0);
+                _cleanup_free_ char *expected = xasprintf("%s\n", cases[i].text);
+                assert_string_equal(buf_str(&out), expected);
+                args_done(&args);
+        }
+}
+
 static void test_table_template(void **state)
 {
         char format[] = "--format={{.Name}} {{.DesiredState}} {{.Image}}", full[] = "--no-trunc";
@@ -277,6 +324,7 @@ int main(void)
                 cmocka_unit_test(test_positions),
                 cmocka_unit_test(test_since),
                 cmocka_unit_test(test_table),
+                cmocka_unit_test(test_table_of_what_waits),
                 cmocka_unit_test(test_table_template),
                 cmocka_unit_test(test_table_quiet),
         };
