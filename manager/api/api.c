@@ -96,11 +96,17 @@ static void on_node_change(void *arg, struct node *node, enum change_kind kind)
                   node_state_name(node->state));
 }
 
-static void on_image_change(void *arg, struct image *image, enum change_kind kind)
+static void on_image_change(void *arg, struct image *image, enum change_kind kind,
+                            const char *changed_name)
 {
         const char *name = image->msg->n_names ? image->msg->names[0] : image->id;
+        const char *action = action_name(kind);
 
-        add_event(arg, "image", action_name(kind), image->id, name, NULL, NULL);
+        if (changed_name) {
+                name = changed_name;
+                action = image_has_name(image, name) ? "tag" : "untag";
+        }
+        add_event(arg, "image", action, image->id, name, NULL, NULL);
 }
 
 static void on_cluster_change(void *arg, struct cluster *cluster)

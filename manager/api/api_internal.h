@@ -107,6 +107,8 @@ void streams_note_service(struct api *a, struct service *service);
 void streams_note_nodes(struct api *a);
 int64_t streams_send(struct api *a, struct list *effects);
 
+bool image_has_name(const struct image *image, const char *name); /* image.c */
+
 /* --- watch.c, events.c */
 void watch_note_task(struct stream *s, struct task *task, enum change_kind kind,
                      const struct task_before *before);

@@ -28,7 +28,7 @@ static struct event *find_same(struct api *a, const struct event *e)
                 a->event_count > a->events_before ? event_at(a, a->event_count - 1) : NULL;
 
         return last && last->type == e->type && last->action == e->action &&
-                               str_is_equal(last->id, e->id)
+                               str_is_equal(last->id, e->id) && str_is_equal(last->name, e->name)
                        ? last
                        : NULL;
 }

@@ -3,22 +3,71 @@
 
 #include <errno.h>
 
-#define NAME_BYTES_MAX 512
+#include "shared/image/image.h"
+
+#define IMAGE_NAMES_MAX    128 /* of one image */
+#define PLATFORM_BYTES_MAX 64  /* of an image's os and arch */
+
+bool image_has_name(const struct image *image, const char *name)
+{
+        for (size_t i = 0; i < image->msg->n_names; i++)
+                if (str_is_equal(image->msg->names[i], name))
+                        return true;
+        return false;
+}
+
+/* The name is the image's already, or it can have one more. */
+static int check_names(struct call *c, const char *id, const char *name)
+{
+        struct image *image = store_find_image(c->a->store, id);
+
+        if (!image || image_has_name(image, name) || image->msg->n_names < IMAGE_NAMES_MAX)
+                return 0;
+        return err_set(&c->err, EINVAL, "image %s: has %d names already, as many as it can have",
+                       name, IMAGE_NAMES_MAX);
+}
+
+/* What goes into the record is bounded: the driver has compared it with the config, which is not.
+ */
+static int check_image(struct call *c, const Swarm__Image *m)
+{
+        if (!m || !digest_is_valid(m->id))
+                return err_set(&c->err, EINVAL, "image: without an id");
+        if (strlen(m->os) > PLATFORM_BYTES_MAX || strlen(m->arch) > PLATFORM_BYTES_MAX)
+                return err_set(&c->err, EINVAL,
+                               "image %.19s: its operating system or architecture is longer than "
+                               "%d bytes",
+                               m->id, PLATFORM_BYTES_MAX);
+        if (m->n_layers > IMAGE_LAYERS_MAX)
+                return err_set(&c->err, EINVAL, "image %.19s: more than %d layers", m->id,
+                               IMAGE_LAYERS_MAX);
+        for (size_t i = 0; i < m->n_layers; i++)
+                if (!digest_is_valid(m->layers[i]->digest) ||
+                    !digest_is_valid(m->layers[i]->diff_id))
+                        return err_set(&c->err, EINVAL,
+                                       "image %.19s: layer %zu is named by no "
+                                       "digest",
+                                       m->id, i + 1);
+        return 0;
+}
 
 int on_image_create(struct call *c)
 {
         const Swarm__ImageCreate *m = c->q->image_create;
+        _cleanup_free_ char *name = NULL;
         Swarm__Response r = SWARM__RESPONSE__INIT;
         Swarm__Empty empty = SWARM__EMPTY__INIT;
+        int e = check_image(c, m->image);
 
-        if (!m->image || !str_has_prefix(m->image->id, "sha256:"))
-                return err_set(&c->err, EINVAL, "image: without an id");
-        if (strlen(m->name) > NAME_BYTES_MAX || !text_is_valid(m->name))
-                return err_set(&c->err, EINVAL, "image: not a valid name");
+        if (e == 0 && !str_is_empty(m->name))
+                e = image_name_normalize(m->name, &name, &c->err);
+        if (e == 0 && name)
+                e = check_names(c, m->image->id, name);
+        if (e < 0)
+                return e;
         Swarm__Image image = *m->image;
-        char *name = m->name;
         image.names = &name;
-        image.n_names = *name ? 1 : 0;
+        image.n_names = name ? 1 : 0;
         image.created_ms = c->a->now.wall_ms;
         store_put_image(c->a->store, &image);
         r.kind_case = SWARM__RESPONSE__KIND_DONE;

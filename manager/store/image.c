@@ -7,19 +7,19 @@
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 
-static void tell(struct store *s, struct image *image, enum change_kind kind)
+static void tell(struct store *s, struct image *image, enum change_kind kind, const char *name)
 {
         struct store_watch *w;
 
         LIST_FOREACH (w, &s->watches, link)
                 if (w->on_image)
-                        w->on_image(w->arg, image, kind);
+                        w->on_image(w->arg, image, kind, name);
 }
 
-static void changed(struct store *s, struct image *image)
+static void changed(struct store *s, struct image *image, const char *name)
 {
         mark_changed(s, ROW_IMAGES, image);
-        tell(s, image, CHANGE_UPDATED);
+        tell(s, image, CHANGE_UPDATED, name);
 }
 
 static void index_name(struct store *s, struct image *image, const char *name)
@@ -77,19 +77,20 @@ static bool drop_name(struct store *s, struct image *image, const char *name)
         return false;
 }
 
-/* Takes the name from whoever bears it. */
-static void add_name(struct store *s, struct image *image, const char *name)
+/* Takes the name from whoever bears it; false: it bears it already. */
+static bool add_name(struct store *s, struct image *image, const char *name)
 {
         Swarm__Image *msg = image->msg;
         struct image *other = store_find_image_by_name(s, name);
 
         if (other == image)
-                return;
+                return false;
         if (other && drop_name(s, other, name))
-                changed(s, other);
+                changed(s, other, name);
         msg->names = xreallocarray(msg->names, msg->n_names + 1, sizeof(*msg->names));
         msg->names[msg->n_names++] = xstrdup(name);
         index_name(s, image, name);
+        return true;
 }
 
 struct image *store_put_image(struct store *s, const Swarm__Image *msg)
@@ -108,25 +109,25 @@ struct image *store_put_image(struct store *s, const Swarm__Image *msg)
                 image_link(s, image);
                 mark_created(s, ROW_IMAGES, image);
         }
-        size_t names = image->msg->n_names;
         for (size_t i = 0; i < msg->n_names; i++)
-                add_name(s, image, msg->names[i]);
+                if (add_name(s, image, msg->names[i]) && !is_new)
+                        changed(s, image, msg->names[i]);
         if (is_new)
-                tell(s, image, CHANGE_CREATED);
-        else if (image->msg->n_names != names)
-                changed(s, image);
+                tell(s, image, CHANGE_CREATED, NULL);
         return image;
 }
 
 void store_remove_image_name(struct store *s, struct image *image, const char *name)
 {
-        if (drop_name(s, image, name))
-                changed(s, image);
+        _cleanup_free_ char *copy = xstrdup(name); /* it may be the image's own */
+
+        if (drop_name(s, image, copy))
+                changed(s, image, copy);
 }
 
 void store_remove_image(struct store *s, struct image *image)
 {
         image_unlink(s, image);
         mark_removed(s, ROW_IMAGES, image);
-        tell(s, image, CHANGE_REMOVED);
+        tell(s, image, CHANGE_REMOVED, NULL);
 }

@@ -36,7 +36,8 @@ struct store_watch {
         void (*on_task)(void *arg, struct task *task, enum change_kind kind,
                         const struct task_before *before); /* before: NULL when created */
         void (*on_node)(void *arg, struct node *node, enum change_kind kind);
-        void (*on_image)(void *arg, struct image *image, enum change_kind kind);
+        /* name: that it got, or lost if it does not bear it any more; NULL unless it is UPDATED. */
+        void (*on_image)(void *arg, struct image *image, enum change_kind kind, const char *name);
         void (*on_cluster)(void *arg, struct cluster *cluster);
 };
 

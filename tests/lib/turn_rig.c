@@ -8,8 +8,6 @@
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
 
-#define IMAGE_ID "sha256:0000000000000000000000000000000000000000000000000000000000000001"
-
 static void put_cluster(struct store *store)
 {
         Swarm__Cluster c = SWARM__CLUSTER__INIT;
@@ -270,20 +268,26 @@ void core_status(struct core *r, const struct core_node *n, uint64_t seq, uint64
         core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
 }
 
-void core_add_image(struct core *r)
+const Swarm__Response *core_put_image(struct core *r, const char *id, const char *name)
 {
         Swarm__Request q = SWARM__REQUEST__INIT;
         Swarm__ImageCreate create = SWARM__IMAGE_CREATE__INIT;
         Swarm__Image image = SWARM__IMAGE__INIT;
 
-        image.id = (char *)IMAGE_ID;
+        image.id = (char *)id;
         image.os = (char *)"linux";
         image.arch = (char *)"amd64";
-        create.name = (char *)"busybox:latest";
+        create.name = (char *)name;
         create.image = &image;
         q.kind_case = SWARM__REQUEST__KIND_IMAGE_CREATE;
         q.image_create = &create;
-        const Swarm__Response *m = core_ask(r, &q);
+        return core_ask(r, &q);
+}
+
+void core_add_image(struct core *r)
+{
+        const Swarm__Response *m = core_put_image(r, IMAGE_ID, "busybox:latest");
+
         assert(m->code == 0);
 }
 

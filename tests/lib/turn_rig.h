@@ -60,7 +60,9 @@ void core_heartbeat(struct core *r, const struct core_node *n, uint64_t assigned
 void core_status(struct core *r, const struct core_node *n, uint64_t seq, uint64_t oldest,
                  struct id task, enum task_state state, const char *text);
 
-/* An image busybox:latest. */
+#define IMAGE_ID "sha256:0000000000000000000000000000000000000000000000000000000000000001"
+const Swarm__Response *core_put_image(struct core *r, const char *id, const char *name);
+/* An image busybox:latest, with that id. */
 void core_add_image(struct core *r);
 /* A service of that image with n replicas; the id of it. */
 struct id core_add_service(struct core *r, const char *name, uint64_t replicas);

@@ -536,6 +536,34 @@ static void test_too_many_names(void **state UNUSED)
         core_close(&r);
 }
 
+/* What goes into an image's record has limits. */
+static void test_image_limits(void **state UNUSED)
+{
+        char name[400];
+        struct core r;
+        const Swarm__Response *m = NULL;
+
+        core_open(&r);
+        memset(name, 'a', sizeof(name));
+        name[sizeof(name) - 1] = 0;
+        m = core_put_image(&r, IMAGE_ID, name);
+        assert_int_equal(m->code, EINVAL);
+        assert_string_equal(m->error, "image name aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...: longer than "
+                                      "255 bytes");
+        assert_int_equal(core_put_image(&r, IMAGE_ID, "Upper")->code, EINVAL);
+        assert_string_equal(core_put_image(&r, "sha256:12", "app")->error, "image: without an id");
+        for (int i = 0; i < 128; i++) {
+                snprintf(name, sizeof(name), "app:%d", i);
+                assert_int_equal(core_put_image(&r, IMAGE_ID, name)->code, 0);
+        }
+        m = core_put_image(&r, IMAGE_ID, "app:128");
+        assert_int_equal(m->code, EINVAL);
+        assert_string_equal(m->error, "image app:128: has 128 names already, as many as it can "
+                                      "have");
+        assert_int_equal(core_put_image(&r, IMAGE_ID, "app:5")->code, 0); /* one that it has */
+        core_close(&r);
+}
+
 static void test_unknown_kind(void **state UNUSED)
 {
         Swarm__Request q = SWARM__REQUEST__INIT;
@@ -565,6 +593,7 @@ int main(void)
                 cmocka_unit_test(test_own_node),
                 cmocka_unit_test(test_cluster),
                 cmocka_unit_test(test_images),
+                cmocka_unit_test(test_image_limits),
                 cmocka_unit_test(test_too_many_names),
                 cmocka_unit_test(test_unknown_kind),
         };

@@ -151,11 +151,13 @@ static void test_watch_stopping(void **state UNUSED)
 
 static void test_watch_of_many(void **state UNUSED)
 {
-        struct core_node n;
+        struct core_node n, n2, n3; /* one cannot have so many */
         struct core r;
         uint64_t placed = 0;
 
         open_with_node(&r, &n);
+        core_add_node(&r, "w2", &n2);
+        core_add_node(&r, "w3", &n3);
         core_add_service(&r, "web", 120000);
         watch(&r, "web");
         for (int i = 0; i < 20 && r.due <= r.now.mono_ms; i++)
@@ -281,6 +283,53 @@ static void test_events(void **state UNUSED)
         send_kind(&r, SWARM__REQUEST__KIND_EVENTS, &e, 0);
         assert_string_equal(take(&r)->error,
                             "invalid filter 'colour': must be event, node, service or type");
+        core_close(&r);
+}
+
+/* The next event of an image says so. */
+static void expect_image_event(struct core *r, const char *action, char id_end, const char *name)
+{
+        const Swarm__Response *m = take(r);
+
+        assert_non_null(m);
+        assert_int_equal(m->kind_case, SWARM__RESPONSE__KIND_EVENT);
+        assert_string_equal(m->event->action, action);
+        assert_int_equal(m->event->id[strlen(m->event->id) - 1], id_end);
+        assert_string_equal(m->event->name, name);
+}
+
+/* A name that an image gets or loses is the event's. */
+static void test_image_events(void **state UNUSED)
+{
+        Swarm__EventsRequest e = SWARM__EVENTS_REQUEST__INIT;
+        Swarm__Filter f = SWARM__FILTER__INIT, *filters[] = {&f};
+        Swarm__ImageRemove remove = SWARM__IMAGE_REMOVE__INIT;
+        char other[] = IMAGE_ID;
+        struct core r;
+
+        other[sizeof(other) - 2] = '2';
+        core_open(&r);
+        f.key = (char *)"type";
+        f.value = (char *)"image";
+        e.filters = filters;
+        e.n_filters = 1;
+        uint64_t number = send_kind(&r, SWARM__REQUEST__KIND_EVENTS, &e, 0);
+        core_add_image(&r);
+        expect_image_event(&r, "create", '1', "busybox:latest");
+        core_put_image(&r, IMAGE_ID, "app:1");
+        expect_image_event(&r, "tag", '1', "app:1");
+        core_put_image(&r, IMAGE_ID, "app:1"); /* it is already */
+        core_put_image(&r, other, "app");      /* app:latest */
+        expect_image_event(&r, "create", '2', "app:latest");
+        core_put_image(&r, other, "app:1");
+        expect_image_event(&r, "untag", '1', "app:1");
+        expect_image_event(&r, "tag", '2', "app:1");
+        remove.ref = (char *)"app:1";
+        send_kind(&r, SWARM__REQUEST__KIND_IMAGE_REMOVE, &remove, number + 100);
+        const Swarm__Response *m = take(&r);
+        assert_int_equal(m->kind_case, SWARM__RESPONSE__KIND_DONE);
+        expect_image_event(&r, "untag", '2', "app:1");
+        assert_null(take(&r));
         core_close(&r);
 }
 
@@ -711,6 +760,7 @@ int main(void)
                 cmocka_unit_test(test_watch_pending),
                 cmocka_unit_test(test_watch_ends),
                 cmocka_unit_test(test_events),
+                cmocka_unit_test(test_image_events),
                 cmocka_unit_test(test_logs),
                 cmocka_unit_test(test_log_credit),
                 cmocka_unit_test(test_log_follow),

@@ -134,7 +134,7 @@ static void test_full_node(void **state UNUSED)
         plan_settle(&p);
         node = plan_find_node(&p, "n1");
         p.scheduler->nodes[nodes_index(p.scheduler, node)].tasks = NODE_TASKS_MAX - 1;
-        say(&p, "service web replicas=3");
+        say(&p, "service web update replicas=3");
         plan_settle(&p);
         second = plan_find_task(&p, "web.2");
         third = plan_find_task(&p, "web.3");
