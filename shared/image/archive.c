@@ -38,6 +38,7 @@ void image_archive_close(struct image_archive *a)
                 return;
         for (size_t i = 0; i < a->n_images; i++) {
                 strv_free(a->images[i].names);
+                strv_free(a->images[i].bad_names);
                 wire_free(a->images[i].msg);
                 free(a->images[i].config);
         }
@@ -157,7 +158,11 @@ void archive_add_name(struct archive_image *i, const char *name)
 {
         _cleanup_free_ char *whole = NULL;
 
-        if (image_name_normalize(name, &whole, NULL) == 0 && !strv_has(i->names, whole))
+        struct err err = {0};
+
+        if (image_name_normalize(name, &whole, &err) < 0)
+                strv_push(&i->bad_names, err.text);
+        else if (!strv_has(i->names, whole))
                 strv_push(&i->names, whole);
 }
 

@@ -22,6 +22,7 @@ struct image_archive;
 /* An image of an archive: names are normalised, may be none. */
 struct archive_image {
         char **names;
+        char **bad_names;  /* a text for each that is not valid: what it is, and why */
         Swarm__Image *msg; /* id, layers (digest and size as stored in the archive), platform */
         uint8_t *config;
         size_t config_len;

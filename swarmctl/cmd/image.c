@@ -40,6 +40,8 @@ static int load_one(struct ctl *ctl, struct image_archive *a, size_t i, const ch
 
         if (r == 0)
                 print_loaded(image, names);
+        for (char **bad = image->bad_names; r == 0 && !tag && bad && *bad; bad++)
+                ctl_warn(ctl, "%s: a name in the archive is left out: %s", image->msg->id, *bad);
         return r;
 }
 

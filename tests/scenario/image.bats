@@ -55,6 +55,22 @@ says() {
         expect_fail 1 "other" ctl image inspect other
 }
 
+@test "names of an archive that cannot be are told" {
+        cd "$CLUSTER"
+        mkdir named
+        tar -C named -xf docker.tar
+        sed -i 's|"RepoTags":\[[^]]*\]|"RepoTags":["My App:1","good:1"]|' named/manifest.json
+        tar -C named -cf named.tar .
+        run ctl image load --quiet named.tar
+        [ "$status" = 0 ]
+        printf '%s\n' "${lines[@]}" | grep -q "warning: sha256:.*a name in the archive is left out: image name My App:1: "
+        printf '%s\n' "${lines[@]}" | grep -qx "Loaded image: good:1"
+        sed -i 's|,"good:1"||' named/manifest.json
+        tar -C named -cf named.tar .
+        ctl image load --quiet named.tar 2>&1 | grep -q "warning: .*My App:1"
+        ctl image load --quiet --tag other:1 named.tar 2>&1 | diff - <(echo "Loaded image: other:1")
+}
+
 @test "what is no image is refused with one line" {
         cd "$CLUSTER"
         head -c 100000 docker.tar >cut.tar
