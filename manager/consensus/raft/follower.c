@@ -8,12 +8,12 @@
 #include "manager/consensus/raft/raft_internal.h"
 #include "shared/base/mem.h"
 
-static bool is_entry_sound(const struct raft_entry *e)
+bool raft_is_entry_sound(const struct raft_entry *e)
 {
         struct raft_members ignored;
 
         if (e->kind != RAFT_ENTRY_MEMBERS)
-                return true;
+                return e->kind == RAFT_ENTRY_NOOP || e->kind == RAFT_ENTRY_DATA;
         return e->bytes && raft_members_decode(e->bytes->data, e->bytes->len, &ignored) == 0;
 }
 
@@ -27,7 +27,7 @@ static bool is_append_sound(const struct raft_message *m)
         for (size_t i = 0; i < m->append.n_entries; i++) {
                 const struct raft_entry *e = &m->append.entries[i];
 
-                if (e->term < term || e->term > m->term || !is_entry_sound(e))
+                if (e->term < term || e->term > m->term || !raft_is_entry_sound(e))
                         return false;
                 term = e->term;
         }

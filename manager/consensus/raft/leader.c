@@ -12,6 +12,7 @@
 #include "shared/base/mem.h"
 
 #define AGREED(n_voters) ((n_voters) / 2 + 1)
+#define STALL_TIMEOUTS   5 /* election time-outs that others wait for a leader's disk */
 
 bool raft_is_ready(const struct raft *r)
 {
@@ -161,8 +162,8 @@ static uint64_t majority_match(const struct raft *r)
         return n ? match[AGREED(n) - 1] : 0;
 }
 
-/* It led until the change that ends its vote was agreed. */
-static void retire(struct raft *r)
+/* It is no good as a leader any more. */
+static void hand_over(struct raft *r)
 {
         uint64_t next = best_successor(r);
 
@@ -180,8 +181,9 @@ void raft_leader_advance(struct raft *r)
                 return;
         raft_commit_to(r, index);
         turn_rounds(r);
+        /* It led until the change that ends its vote was agreed. */
         if (!raft_is_voter(r, r->id) && r->members_index <= r->commit)
-                retire(r);
+                hand_over(r);
 }
 
 int64_t raft_propose(struct raft *r, struct raft_bytes *bytes)
@@ -194,7 +196,8 @@ int64_t raft_propose(struct raft *r, struct raft_bytes *bytes)
                 return -EBUSY;
         if (!bytes || bytes->len > r->settings.entry_bytes_max)
                 return -EFBIG;
-        e.bytes = raft_bytes_ref(bytes);
+        if (bytes->len) /* so it is NULL everywhere, as it comes from the wire */
+                e.bytes = raft_bytes_ref(bytes);
         raft_append(r, &e);
         raft_replicate_all(r);
         return (int64_t)raft_log_last(&r->log);
@@ -236,6 +239,14 @@ static bool has_quorum(const struct raft *r)
         return n >= AGREED(raft_members_count_voters(&r->members));
 }
 
+/* The others have agreed, and nobody hears of it, because this one's disk does not go on. While its
+ * heartbeats do, nobody else would come to lead. */
+static bool is_stalled(const struct raft *r)
+{
+        return r->n_pending && r->commit > r->told &&
+               r->now_ms - r->pending[0].since >= STALL_TIMEOUTS * r->settings.election_max_ms;
+}
+
 void raft_leader_tick(struct raft *r)
 {
         if (r->now_ms < r->heartbeat_at)
@@ -243,6 +254,10 @@ void raft_leader_tick(struct raft *r)
         r->heartbeat_at = r->now_ms + r->settings.heartbeat_ms;
         if (!has_quorum(r)) {
                 raft_become_follower(r, r->term, 0);
+                return;
+        }
+        if (is_stalled(r)) {
+                hand_over(r);
                 return;
         }
         if (r->transfer_to && r->now_ms >= r->transfer_until)

@@ -33,7 +33,7 @@ enum raft_entry_kind {
 struct raft_entry {
         uint64_t term;
         enum raft_entry_kind kind;
-        struct raft_bytes *bytes; /* NULL: none */
+        struct raft_bytes *bytes; /* NULL: none, or empty */
 };
 
 /* Ids are never 0, and never used again after a member was removed or lost its disk. */

@@ -158,7 +158,8 @@ static void build_write(struct raft *r)
                 r->cap_pending = r->cap_pending ? r->cap_pending * 2 : 16;
                 r->pending = xreallocarray(r->pending, r->cap_pending, sizeof(*r->pending));
         }
-        r->pending[r->n_pending++] = (struct raft_pending){w->seq, raft_log_last(&r->log)};
+        r->pending[r->n_pending++] =
+                (struct raft_pending){w->seq, raft_log_last(&r->log), r->now_ms};
         r->is_term_dirty = r->is_install = false;
         r->dirty_from = 0;
 }

@@ -18,9 +18,10 @@ struct raft_inflight {
         size_t bytes;
 };
 
-struct raft_sending {      /* a snapshot that goes out */
-        uint64_t transfer; /* 0: the driver has yet to make it */
-        uint64_t index, size;
+struct raft_sending {          /* a snapshot that goes out */
+        uint64_t transfer;     /* 0: the driver has yet to make it */
+        struct raft_base base; /* what it covers */
+        uint64_t size;
         uint64_t acked, sent; /* offsets */
 };
 

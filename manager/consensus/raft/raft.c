@@ -34,21 +34,26 @@ static int set_settings(struct raft_settings *s)
                        : -EINVAL;
 }
 
+static bool are_members_sound(const struct raft_members *m)
+{
+        for (size_t i = 0; i < MIN(m->n, (size_t)RAFT_MEMBERS_MAX); i++) {
+                if (m->of[i].id == 0 || raft_members_find(m, m->of[i].id) != &m->of[i])
+                        return false;
+        }
+        return m->n <= RAFT_MEMBERS_MAX;
+}
+
 static int check_start(const struct raft_start *s)
 {
         uint64_t term = s->base.term, last = s->base.index + s->n_entries;
-        struct raft_members ignored;
 
-        if (s->id == 0 || s->base.members.n > RAFT_MEMBERS_MAX || s->applied < s->base.index ||
-            s->applied > last)
+        if (s->id == 0 || s->base.index > UINT64_MAX / 2 || s->applied < s->base.index ||
+            s->applied > last || !are_members_sound(&s->base.members))
                 return -EINVAL;
         for (size_t i = 0; i < s->n_entries; i++) {
                 const struct raft_entry *e = &s->entries[i];
 
-                if (e->term < term)
-                        return -EINVAL;
-                if (e->kind == RAFT_ENTRY_MEMBERS &&
-                    (!e->bytes || raft_members_decode(e->bytes->data, e->bytes->len, &ignored) < 0))
+                if (e->term < term || !raft_is_entry_sound(e))
                         return -EINVAL;
                 term = e->term;
         }

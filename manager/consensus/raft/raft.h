@@ -3,13 +3,14 @@
  * output of its own. Place in the flow: a driver hands it events, one at a time, each with the
  * time, and does what the output of each says.
  *
- * The driver's part: it makes the writes durable in their order, each whole or (after a crash) not
- * at all or in part, and reports the number of the last durable one with RAFT_PERSISTED. It may
- * send the messages of an output at once, in any order, and lose them: what depends on a write is
- * held back in the core until that write is durable. It applies entries up to commit_index. From
- * the output with an install until that is durable it applies nothing and writes no state: the
- * entries are gone, and the old state must not land on top of the new. It keeps the snapshot that a
- * peer gets until raft_progress says that none goes on, also if it made a newer one in vain.
+ * The driver's part: it hands in messages only from whom they say they are. It makes the writes
+ * durable in their order, each whole or (after a crash) not at all or in part, and reports the
+ * number of the last durable one with RAFT_PERSISTED. It may send the messages of an output at
+ * once, in any order, and lose them: what depends on a write is held back in the core until that
+ * write is durable. It applies entries up to commit_index. From the output with an install until
+ * that is durable it applies nothing and writes no state: the entries are gone, and the old state
+ * must not land on top of the new. It keeps the snapshot that a peer gets until raft_progress says
+ * that none goes on, also if it made a newer one in vain.
  *
  * From: D. Ongaro, Consensus: Bridging Theory and Practice (2014): chapters 3, 4 (one change at a
  * time, corrected in 2015: only after an entry of the leader's own term is committed), 5, 6.4
@@ -124,10 +125,11 @@ struct raft_output {
 
 void raft_output_done(struct raft_output *out);
 
-/* Negative: refused, nothing was changed. -EAGAIN: does not lead, or not yet; -EBUSY: not now, for
- * another change or a handing over is under way, or the log is full; -EFBIG; -EINVAL; -ENOENT,
- * -EEXIST (members); -EHOSTUNREACH: too few voters would be heard afterwards; -ENOSPC: too many
- * members. *out is set in any case, and is to be carried out. */
+/* Negative: refused, nothing was changed (a message's term and sender count all the same). -EAGAIN:
+ * does not lead, or not yet; -EBUSY: not now, for another change or a handing over is under way, or
+ * the log is full; -EFBIG; -EINVAL; -ENOENT, -EEXIST (members); -EHOSTUNREACH: too few voters would
+ * be heard afterwards; -ENOSPC: too many members. *out is set in any case, and is to be carried
+ * out. */
 int64_t raft_step(struct raft *r, const struct raft_event *e, struct raft_output *out);
 int64_t raft_deadline_ms(const struct raft *r);
 

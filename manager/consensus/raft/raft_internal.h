@@ -22,6 +22,7 @@ struct raft_vote {
 
 struct raft_pending { /* a write on its way to the disk */
         uint64_t seq, last;
+        int64_t since;
 };
 
 /* When a message may leave. */
@@ -137,5 +138,6 @@ void raft_drop_leavers(struct raft *r);
 bool raft_is_active(const struct raft *r, uint64_t id);
 
 /* follower.c */
+bool raft_is_entry_sound(const struct raft_entry *e); /* bytes from outside */
 int raft_on_append(struct raft *r, const struct raft_message *m);
 int raft_on_heartbeat(struct raft *r, const struct raft_message *m);

@@ -31,16 +31,14 @@ static void send_chunk(struct raft *r, struct raft_peer *p)
 {
         struct raft_sending *s = &p->sending;
         struct raft_message m = raft_message_to(r, RAFT_CHUNK, p->id);
-        uint64_t ignored;
 
         m.chunk.transfer = s->transfer;
-        m.chunk.index = s->index;
-        m.chunk.index_term = raft_log_term(&r->log, s->index);
+        m.chunk.index = s->base.index;
+        m.chunk.index_term = s->base.term;
         m.chunk.offset = s->sent;
         m.chunk.size = s->size;
         m.chunk.len = (size_t)MIN(s->size - s->sent, (uint64_t)r->settings.chunk_bytes);
-        m.chunk.members = xnew(struct raft_members);
-        raft_log_members(&r->log, s->index, m.chunk.members, &ignored);
+        m.chunk.members = xmemdup(&s->base.members, sizeof(s->base.members));
         s->sent += m.chunk.len;
         raft_say(r, RAFT_AFTER_TERM, &m);
 }
@@ -74,8 +72,8 @@ int64_t raft_snapshot_ready(struct raft *r, const struct raft_event *e)
                 raft_begin_snapshot(r, p); /* the log was cut meanwhile */
                 return -EAGAIN;
         }
-        p->sending = (struct raft_sending){
-                .transfer = ++r->transfers, .index = index, .size = e->snapshot.size};
+        p->sending = (struct raft_sending){.transfer = ++r->transfers, .size = e->snapshot.size};
+        raft_base_at(r, index, &p->sending.base);
         p->moving_at = r->now_ms;
         raft_send_chunks(r, p);
         return 0;
@@ -135,6 +133,12 @@ static bool is_of_transfer(const struct raft *r, const struct raft_message *m)
                r->receiving.size == m->chunk.size;
 }
 
+static bool is_of_older_transfer(const struct raft *r, const struct raft_message *m)
+{
+        return r->receiving.from == m->from && r->receiving.term == m->term &&
+               r->receiving.transfer > m->chunk.transfer;
+}
+
 static void install(struct raft *r, const struct raft_message *m)
 {
         struct raft_base base = {m->chunk.index, m->chunk.index_term, *m->chunk.members};
@@ -165,6 +169,8 @@ int raft_on_chunk(struct raft *r, const struct raft_message *m)
                 say_have(r, m);
                 return 0;
         }
+        if (is_of_older_transfer(r, m))
+                return 0; /* a late one: what goes on must not be given up for it */
         bool is_same = is_of_transfer(r, m);
         if (!is_same && m->chunk.offset == 0) {
                 r->receiving.from = m->from;
@@ -195,7 +201,7 @@ static uint64_t cut_limit(const struct raft *r, uint64_t index)
                 if (p->state != RAFT_PEER_SNAPSHOT)
                         index = MIN(index, p->match);
                 else if (p->sending.transfer)
-                        index = MIN(index, p->sending.index);
+                        index = MIN(index, p->sending.base.index);
         }
         return index;
 }
@@ -211,7 +217,7 @@ int64_t raft_cut(struct raft *r, uint64_t index)
         for (size_t i = 0; i < r->n_peers; i++) {
                 struct raft_peer *p = &r->peers[i];
 
-                if (p->sending.transfer && p->sending.index < r->log.base.index)
+                if (p->sending.transfer && p->sending.base.index < r->log.base.index)
                         raft_begin_snapshot(r, p); /* of no use any more */
         }
         return (int64_t)r->log.base.index;

@@ -332,7 +332,16 @@ static void test_state_that_no_core_wrote_is_refused(void **state UNUSED)
         assert_int_equal(raft_new(&start, &r), -EINVAL); /* an entry of a term to come */
         entries[1] = (struct raft_entry){.term = 3, .kind = RAFT_ENTRY_MEMBERS};
         assert_int_equal(raft_new(&start, &r), -EINVAL);
+        entries[1].kind = (enum raft_entry_kind)7;
+        assert_int_equal(raft_new(&start, &r), -EINVAL);
         entries[1].kind = RAFT_ENTRY_NOOP;
+        start.base.members = (struct raft_members){.n = 2, .of = {{.id = 4}, {.id = 4}}};
+        assert_int_equal(raft_new(&start, &r), -EINVAL); /* one is there twice */
+        start.base.members.n = 1;
+        start.base.index = UINT64_MAX;
+        start.applied = 0;
+        assert_int_equal(raft_new(&start, &r), -EINVAL); /* there is no room behind it */
+        start.base.index = 0;
         start.applied = 3;
         assert_int_equal(raft_new(&start, &r), -EINVAL); /* applied what is not there */
         start.applied = 2;

@@ -172,6 +172,65 @@ static void test_a_slow_disk_does_not_end_a_leadership(void **state UNUSED)
         cores_done(&c);
 }
 
+/* The others go on agreeing, but nobody would hear of it while the leader's own disk hangs. */
+static void test_a_leader_whose_disk_hangs_hands_over(void **state UNUSED)
+{
+        struct cores c;
+
+        cores_init(&c, 3);
+        cores_elect(&c, 1);
+        cores_run(&c, 1000);
+        cores_hold_disk(&c, 1);
+        cores_run(&c, 10000); /* nothing waits for it */
+        assert_int_equal(cores_role(&c, 1), RAFT_LEADER);
+        cores_propose(&c, 1, "a");
+        cores_run(&c, 4000);
+        assert_int_equal(cores_role(&c, 1), RAFT_LEADER);
+        cores_run(&c, 3000);
+        assert_int_equal(cores_role(&c, 1), RAFT_FOLLOWER);
+        uint64_t next = cores_role(&c, 2) == RAFT_LEADER ? 2 : 3;
+        assert_int_equal(cores_role(&c, next), RAFT_LEADER);
+        assert_true(c.nodes[next].out.is_ready);
+        cores_release_disk(&c, 1);
+        cores_run(&c, 1000);
+        assert_int_equal(c.nodes[1].out.commit_index, c.nodes[next].out.commit_index);
+        cores_done(&c);
+}
+
+/* Where the others are too few without it, nothing is won by another leader. */
+static void test_a_leader_whose_disk_is_needed_stays(void **state UNUSED)
+{
+        struct cores c;
+
+        cores_init(&c, 2);
+        cores_elect(&c, 1);
+        cores_run(&c, 1000);
+        cores_hold_disk(&c, 1);
+        cores_propose(&c, 1, "a");
+        cores_run(&c, 20000);
+        assert_int_equal(cores_role(&c, 1), RAFT_LEADER);
+        cores_release_disk(&c, 1);
+        cores_run(&c, 1000);
+        assert_int_equal(c.nodes[1].out.commit_index, 2);
+        cores_done(&c);
+}
+
+/* Empty bytes are none, on the leader as on those that get them. */
+static void test_an_entry_may_be_empty(void **state UNUSED)
+{
+        struct cores c;
+
+        cores_init(&c, 3);
+        cores_elect(&c, 1);
+        cores_propose(&c, 1, "");
+        cores_run(&c, 1000);
+        for (uint64_t id = 1; id <= 3; id++) {
+                assert_int_equal(raft_entry_at(c.nodes[id].raft, 2)->kind, RAFT_ENTRY_DATA);
+                assert_null(raft_entry_at(c.nodes[id].raft, 2)->bytes);
+        }
+        cores_done(&c);
+}
+
 /* Logs as in figure 7 of the Raft paper: the leader's own is the measure. */
 static void load(struct cores *c, uint64_t id, const char *terms)
 {
@@ -457,6 +516,9 @@ int main(void)
                 cmocka_unit_test(test_a_doubled_or_old_append_changes_nothing),
                 cmocka_unit_test(test_an_answer_waits_for_all_that_is_being_written),
                 cmocka_unit_test(test_a_slow_disk_does_not_end_a_leadership),
+                cmocka_unit_test(test_a_leader_whose_disk_hangs_hands_over),
+                cmocka_unit_test(test_a_leader_whose_disk_is_needed_stays),
+                cmocka_unit_test(test_an_entry_may_be_empty),
                 cmocka_unit_test(test_logs_that_parted_are_made_one),
                 cmocka_unit_test(test_the_parting_is_found_fast),
                 cmocka_unit_test(test_entries_of_old_terms_are_not_agreed_by_counting),

@@ -222,6 +222,37 @@ static void test_two_transfers_are_not_mixed(void **state UNUSED)
         cores_done(&c);
 }
 
+/* A first piece that comes late, of a transfer that was given up, does not end the one that goes
+ * on. */
+static void test_a_late_first_piece_changes_nothing(void **state UNUSED)
+{
+        struct raft_members members = {.n = 1, .of = {{.id = 1, .is_voter = true}}};
+        struct raft_bytes *bytes = raft_bytes_new("0123456789", 10);
+        struct raft_message m = {.kind = RAFT_CHUNK, .from = 1, .to = 3, .term = 1};
+        struct raft_event e = {.kind = RAFT_RECEIVE, .message = &m};
+        struct cores c;
+
+        cores_init(&c, 3);
+        m.chunk.transfer = 2;
+        m.chunk.index = 7;
+        m.chunk.index_term = 1;
+        m.chunk.size = 20;
+        m.chunk.len = 10;
+        m.chunk.bytes = bytes;
+        m.chunk.members = &members;
+        assert_int_equal(cores_step(&c, 3, &e), 0);
+        m.chunk.transfer = 1;
+        m.chunk.index = 5;
+        assert_int_equal(cores_step(&c, 3, &e), 0);
+        m.chunk.transfer = 2;
+        m.chunk.index = 7;
+        m.chunk.offset = 10;
+        assert_int_equal(cores_step(&c, 3, &e), 0);
+        assert_int_equal(raft_base(c.nodes[3].raft)->index, 7);
+        raft_bytes_unref(bytes);
+        cores_done(&c);
+}
+
 static void test_pieces_that_cannot_be_are_refused(void **state UNUSED)
 {
         struct raft_members members = {.n = 1, .of = {{.id = 1, .is_voter = true}}};
@@ -403,6 +434,7 @@ int main(void)
                 cmocka_unit_test(test_pieces_that_are_lost_doubled_or_out_of_order),
                 cmocka_unit_test(test_a_receiver_that_starts_anew_gets_all_again),
                 cmocka_unit_test(test_two_transfers_are_not_mixed),
+                cmocka_unit_test(test_a_late_first_piece_changes_nothing),
                 cmocka_unit_test(test_pieces_that_cannot_be_are_refused),
                 cmocka_unit_test(test_a_snapshot_resets_the_members),
                 cmocka_unit_test(test_a_snapshot_of_what_is_here),
