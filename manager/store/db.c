@@ -168,6 +168,7 @@ static int tidy_up(struct db *db, uint64_t cut, uint64_t *done_cut, bool *ret_mo
                 *ret_more = true;
                 return 0;
         }
+        ballast_make(&db->file);
         if (db->file.wal_pages < WAL_IDLE_MIN)
                 return 0;
         return db_file_checkpoint(&db->file, false);
@@ -218,6 +219,10 @@ static void *thread_main(void *arg)
                         return NULL;
                 }
                 r = step(db, &batch, slice, cut, &done_cut, &more);
+                if (r == -ENOSPC && ballast_release(&db->file)) {
+                        db_file_rollback(&db->file);
+                        r = step(db, &batch, slice, cut, &done_cut, &more);
+                }
                 pending_free(&batch);
                 db_slice_free(slice);
         }

@@ -4,7 +4,8 @@
  * tables, and the log is cut once they cover it. One thread of its own does all writing; what is
  * queued while a commit runs goes into the next one.
  *
- * What can fail: a full or broken disk. Then on_failure is called once, nothing more is written or
+ * What can fail: a full disk (some room is kept for that: ballast.c; what comes then can be written
+ * as long as it lasts) or a broken one. Then on_failure is called once, nothing more is written or
  * acknowledged, and the process must end; the next start reads what was committed.
  */
 #pragma once
@@ -17,7 +18,8 @@
 #define DB_FORMAT          1            /* of the file; a newer one is refused */
 #define DB_ENTRY_BYTES_MAX (512u << 20) /* of one entry: what SQLite takes, with room to spare */
 #define DB_SLICE_ROWS_MAX  2000         /* state rows in one transaction */
-#define DB_WRITE_BEHIND_MS 1000 /* a change is in the tables this much later, or a bit more */
+#define DB_WRITE_BEHIND_MS 1000      /* a change is in the tables this much later, or a bit more */
+#define DB_BALLAST_BYTES   (8 << 20) /* room that is kept for when the disk is full */
 #define DB_WAL_BYTES_MAX   (64u << 20) /* then it is written back at once, however busy we are */
 
 struct db;

@@ -200,6 +200,8 @@ int db_file_open(struct db_file *f, const char *dir, struct err *err)
                 return err_set(err, -r, "%s: %s", dir, err_name(r));
         r = lock_folder(f, dir, err);
         if (r == 0)
+                ballast_open(f, dir);
+        if (r == 0)
                 r = make_file(f, err);
         if (r < 0)
                 return r;
@@ -226,6 +228,7 @@ void db_file_close(struct db_file *f)
         if (f->lock_fd >= 0)
                 close(f->lock_fd);
         free(f->path);
+        ballast_done(f);
 }
 
 /* --- loading ------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ enum {
 
 struct db_file {
         sqlite3 *sqlite;
-        char *path;
+        char *path, *dir, *ballast;
         int lock_fd;
         sqlite3_stmt *statements[SQL_COUNT];
         int wal_pages; /* after the last commit */
@@ -52,6 +52,14 @@ struct db_slice {
 };
 
 void db_slice_free(struct db_slice *slice);
+
+/* ballast.c. It is given up when it opens on a full disk. */
+void ballast_open(struct db_file *f, const char *dir);
+void ballast_done(struct db_file *f);
+/* The disk turned out to be full. False: there is no ballast. */
+bool ballast_release(struct db_file *f);
+/* Makes it if it is not there and there is room. */
+void ballast_make(struct db_file *f);
 
 int db_file_open(struct db_file *f, const char *dir, struct err *err);
 void db_file_close(struct db_file *f);

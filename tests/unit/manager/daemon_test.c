@@ -4,16 +4,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "manager/blobs/blobs.h"
+#include "manager/store/db.h"
 #include "proto/dispatch.pb-c.h"
 #include "shared/base/buf.h"
 #include "shared/base/io.h"
@@ -168,6 +172,7 @@ static int teardown(void **state)
         net_free(f->net);
         loop_timer_free(f->deadline);
         loop_free(f->loop);
+        umount2(f->dir, MNT_DETACH);
         io_remove_tree(AT_FDCWD, f->dir);
         free(f);
         return 0;
@@ -541,16 +546,117 @@ static void test_blobs_are_acknowledged(void **state)
         assert_true(count_nodes(f) > 0);
 }
 
+/* --- a full disk --------------------------------------------------------------------------------
+ */
+/* Takes the disk's room to the last byte. */
+static void fill(struct fixture *f, const char *name)
+{
+        _cleanup_free_ char *path = xasprintf("%s/%s", f->dir, name);
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_EXCL, 0600);
+        static char page[4096];
+
+        assert_true(fd >= 0);
+        while (write(fd, page, sizeof(page)) > 0)
+                ;
+        assert_int_equal(errno, ENOSPC);
+}
+
+static void empty(struct fixture *f, const char *name)
+{
+        _cleanup_free_ char *path = xasprintf("%s/%s", f->dir, name);
+
+        assert_int_equal(unlink(path), 0);
+}
+
+static bool has_ballast(struct fixture *f)
+{
+        _cleanup_free_ char *path = xasprintf("%s/manager/ballast", f->data);
+        struct stat st;
+
+        return stat(path, &st) == 0 && st.st_size == DB_BALLAST_BYTES &&
+               st.st_blocks * 512LL >= DB_BALLAST_BYTES;
+}
+
+/* Something that must be written down. */
+static void change(struct fixture *f)
+{
+        struct client_config config = {.host = f->ipc, .data_dir = f->data};
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__TokenRequest rotate = SWARM__TOKEN_REQUEST__INIT;
+        Swarm__Response *r = NULL;
+        struct client *c = NULL;
+
+        rotate.role = ROLE_WORKER;
+        rotate.rotate = true;
+        q.kind_case = SWARM__REQUEST__KIND_JOIN_TOKEN;
+        q.join_token = &rotate;
+        assert_int_equal(client_open(&config, &c, &f->err), 0);
+        if (client_call(c, &q, DEADLINE_MS, &r, &f->err) < 0)
+                fail_msg("%s", f->err.text);
+        wire_free(r);
+        client_close(c);
+}
+
+/* It is made when there is nothing else to write. */
+static void await_ballast(struct fixture *f)
+{
+        struct timespec pause = {.tv_nsec = 10000000};
+
+        for (int i = 0; i < DEADLINE_MS / 10 && !has_ballast(f); i++) {
+                change(f);
+                nanosleep(&pause, NULL);
+        }
+        assert_true(has_ballast(f));
+}
+
+/* Others fill the disk to the last byte, while the manager is away and while it runs: it starts,
+ * and what is asked of it is done. */
+static void test_full_disk(void **state)
+{
+        struct fixture *f = *state;
+
+        assert_int_equal(mount("none", f->dir, "tmpfs", 0, "size=64m"), 0);
+        start(f);
+        await_ballast(f);
+        assert_int_equal(end(f, SIGTERM), 0);
+        fill(f, "others");
+        spawn(f, "");
+        read_until(f, "manager ready");
+        assert_false(has_ballast(f));
+        for (int i = 0; i < 50; i++)
+                change(f);
+        empty(f, "others");
+        await_ballast(f);
+        assert_int_equal(end(f, SIGTERM), 0);
+        assert_non_null(strstr(f->text, "the disk is full: 8 MiB that were kept for this"));
+        spawn(f, "");
+        read_until(f, "manager ready");
+        fill(f, "others");
+        for (int i = 0; i < 200; i++)
+                change(f);
+        assert_false(has_ballast(f));
+        assert_int_equal(end(f, SIGTERM), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_not_initialised), TEST(test_init_and_end),
-                TEST(test_one_at_a_time),   TEST(test_port_in_use),
-                TEST(test_who_may_control), TEST(test_join_outlives_a_kill),
-                TEST(test_garbage),         TEST(test_blobs_are_acknowledged),
+                TEST(test_not_initialised),
+                TEST(test_init_and_end),
+                TEST(test_one_at_a_time),
+                TEST(test_port_in_use),
+                TEST(test_who_may_control),
+                TEST(test_join_outlives_a_kill),
+                TEST(test_garbage),
+                TEST(test_full_disk),
+                TEST(test_blobs_are_acknowledged),
         };
 
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+                perror("mount namespace"); /* test_full_disk's mount must not be seen outside */
+                return 1;
+        }
         return cmocka_run_group_tests_name("daemon", tests, NULL, NULL);
 }
