@@ -107,6 +107,8 @@ struct container *container_new(struct runtime *r, struct id id);
 void container_free(struct container *c); /* leaves everything but the memory as it is */
 /* Cleans up what there is of a start, and tells then. */
 void container_fail(struct container *c, const struct err *err);
+/* text: the step and the name that the supervisor tells. Returns -err->code. */
+int start_failure(const char *text, int code, struct err *err);
 void container_ended(struct container *c, const struct container_exit *e);
 int container_open_folder(struct container *c);
 int container_watch(struct container *c, int fd); /* takes fd over, and closes it on failure */

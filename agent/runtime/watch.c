@@ -119,7 +119,7 @@ static void on_failed(struct container *c, const struct shim_message *m, const c
         if (cgroup_was_oom(&c->runtime->cgroups, c->name))
                 err_set(&err, ENOMEM, "killed while being set up: memory limit is too low");
         else
-                err_set(&err, m->value ? m->value : EIO, "%s: %s", text, err_name(m->value));
+                start_failure(text, m->value, &err);
         container_fail(c, &err);
 }
 

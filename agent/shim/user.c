@@ -184,7 +184,7 @@ void user_find(int root, struct user *u)
                 child_fail(125, is_number(who) ? ERANGE : ENOENT, "user", user);
         if (group && *group) {
                 if (!find_group(root, group, &u->gid))
-                        child_fail(125, ENOENT, "group", group);
+                        child_fail(125, is_number(group) ? ERANGE : ENOENT, "group", group);
                 add_group(u, u->gid);
         } else {
                 add_group(u, u->gid);
@@ -192,10 +192,11 @@ void user_find(int root, struct user *u)
                         add_member_groups(root, name, u);
         }
         for (uint32_t i = 0; i < s->groups.count; i++) {
+                const char *item = spec_item(s, &s->groups, i);
                 gid_t gid;
 
-                if (!find_group(root, spec_item(s, &s->groups, i), &gid))
-                        child_fail(125, ENOENT, "group", spec_item(s, &s->groups, i));
+                if (!find_group(root, item, &gid))
+                        child_fail(125, is_number(item) ? ERANGE : ENOENT, "group", item);
                 add_group(u, gid);
         }
 }

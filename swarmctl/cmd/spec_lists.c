@@ -347,28 +347,43 @@ static int apply_capabilities(const char *flag, const struct args *a, struct lis
 /* --- files of variables ------------------------------------------------------------------------
  */
 
+/* A line of the file: blanks before a name are dropped, and all else is as it stands. */
+static int env_line(const struct list_ref *list, char *line, struct err *err)
+{
+        char *s = line + strspn(line, " \t");
+        size_t n = strlen(s), name = strcspn(s, "=");
+        void *element = NULL;
+
+        if (n && s[n - 1] == '\r')
+                s[n - 1] = 0;
+        if (!*s || *s == '#')
+                return 0;
+        if (strcspn(s, " \t") < name)
+                return err_set(err, EINVAL, "variable \"%.*s\" contains whitespace",
+                               (int)MIN(name, 100u), s);
+        int r = parse_env(s, &element, err);
+        if (element)
+                put(&envs, list, element);
+        return r;
+}
+
 static int env_file(Swarm__ContainerSpec *c, const char *path, struct err *err)
 {
+        static const char bom[] = "\xef\xbb\xbf";
         _cleanup_buf_ struct buf b = {0};
         const struct list_ref list = {&c->env, &c->n_env};
         int r = io_read_file(AT_FDCWD, path, ENV_FILE_MAX, &b);
 
         if (r < 0)
                 return err_set(err, EINVAL, "env file %s: %s", path, err_name(r));
-        _cleanup_strv_ char **lines = str_split(buf_str(&b), '\n');
-        for (char **line = lines; line && *line; line++) {
-                void *element = NULL;
-                char *s = *line + strspn(*line, " \t");
-
-                s[strcspn(s, "\r")] = 0;
-                if (!*s || *s == '#')
-                        continue;
-                r = parse_env(s, &element, err);
-                if (r < 0)
-                        return err_wrap(err, "env file %s", path);
-                if (element)
-                        put(&envs, &list, element);
-        }
+        const char *text = buf_str(&b);
+        if (strlen(text) != b.len)
+                return err_set(err, EINVAL, "env file %s: has a zero byte", path);
+        text += str_has_prefix(text, bom) ? strlen(bom) : 0;
+        _cleanup_strv_ char **lines = str_split(text, '\n');
+        for (size_t i = 0; lines && lines[i]; i++)
+                if (env_line(&list, lines[i], err) < 0)
+                        return err_wrap(err, "env file %s: line %zu", path, i + 1);
         return 0;
 }
 

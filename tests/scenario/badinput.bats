@@ -42,9 +42,9 @@ setup_file() {
         for s in nocmd nouser nobind; do
                 wait_for 15 "the end of $s" ended $s
         done
-        ctl service ps nocmd --no-trunc --format '{{.Error}}' | grep -q "no such file"
-        ctl service ps nouser --no-trunc --format '{{.Error}}' | grep -q ghost
-        ctl service ps nobind --no-trunc --format '{{.Error}}' | grep -q /none/such
+        ctl service ps nocmd --no-trunc --format '{{.Error}}' | grep -q "command /bin/none: no such file in the container"
+        ctl service ps nouser --no-trunc --format '{{.Error}}' | grep -q "user ghost: there is none of that name in the image's /etc/passwd"
+        ctl service ps nobind --no-trunc --format '{{.Error}}' | grep -q "mount source /none/such: no such file or folder on this node"
         ctl service rm nocmd nouser nobind
         wait_for 15 "no container folder" eval '[ -z "$(ls "$CLUSTER/n1/agent/runtime/c")" ]'
         [ -z "$(find /sys/fs/cgroup -path "*/$CLUSTER_TAG-n1/*" -name cgroup.procs -exec cat {} +)" ]

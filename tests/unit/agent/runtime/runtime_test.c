@@ -45,15 +45,23 @@ static void test_bad_programs(void **state)
         struct container_config c = rig_config(&rig, missing);
 
         (void)state;
-        assert_fails(&c, ENOENT, "task web.1: exec /bin/foo: no such file or directory");
+        assert_fails(&c, ENOENT,
+                     "task web.1: command /bin/foo: no such file in the container, or what "
+                     "interprets it is not there");
         c.init = true;
-        assert_fails(&c, ENOENT, "task web.1: exec /bin/foo: no such file or directory");
+        assert_fails(&c, ENOENT,
+                     "task web.1: command /bin/foo: no such file in the container, or what "
+                     "interprets it is not there");
         c = rig_config(&rig, unknown);
-        assert_fails(&c, ENOENT, "task web.1: exec nope: no such file or directory");
+        assert_fails(&c, ENOENT, "task web.1: command nope: not found in PATH");
         c = rig_config(&rig, plain);
-        assert_fails(&c, EACCES, "task web.1: exec /etc/noexec: permission denied");
+        assert_fails(&c, EACCES,
+                     "task web.1: command /etc/noexec: permission denied: not a file that its user "
+                     "may execute");
         c = rig_config(&rig, folder);
-        assert_fails(&c, EACCES, "task web.1: exec /tmp: permission denied");
+        assert_fails(&c, EACCES,
+                     "task web.1: command /tmp: permission denied: not a file that its user may "
+                     "execute");
         c = rig_config(&rig, none);
         assert_fails(&c, EINVAL, "task web.1: no command is given");
 }
@@ -150,9 +158,17 @@ static void test_users(void **state)
         struct container_config c = rig_config(&rig, argv);
 
         c.user = "nobody-here";
-        assert_fails(&c, ENOENT, "task web.1: user nobody-here: no such file or directory");
+        assert_fails(&c, ENOENT,
+                     "task web.1: user nobody-here: there is none of that name in the image's "
+                     "/etc/passwd");
         c.user = "2147483648";
-        assert_fails(&c, ERANGE, "task web.1: user 2147483648: numerical result out of range");
+        assert_fails(&c, ERANGE, "task web.1: user 2147483648: the number is too large");
+        c.user = "web:4294967296";
+        assert_fails(&c, ERANGE, "task web.1: group 4294967296: the number is too large");
+        c.user = "web:none";
+        assert_fails(
+                &c, ENOENT,
+                "task web.1: group none: there is none of that name in the image's /etc/group");
         c.user = "web";
         c.groups = (char *[]){"lone", "4242", NULL};
         assert_int_equal(rig_run_config(&rig, &c), 0);
@@ -298,7 +314,8 @@ static void test_mounts(void **state)
         m[4].subpath = "../host";
         assert_fails(&c, EXDEV, "task web.1: mount subpath ../host: invalid cross-device link");
         m[4] = (struct container_mount){.source = "/nowhere", .target = "/x", .type = MOUNT_BIND};
-        assert_fails(&c, ENOENT, "task web.1: mount source /nowhere: no such file or directory");
+        assert_fails(&c, ENOENT,
+                     "task web.1: mount source /nowhere: no such file or folder on this node");
         m[4] = (struct container_mount){.target = "/proc/self/attr", .type = MOUNT_TMPFS};
         assert_int_equal(rig_start(&rig, &c), -EPERM);
 }

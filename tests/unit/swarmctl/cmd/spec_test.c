@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
@@ -301,6 +303,53 @@ static void removing_what_is_not_there_is_an_error(void **state)
         }
 }
 
+static void env_files_are_read_as_dockers(void **state)
+{
+        static const struct {
+                const char *text, *expected; /* by commas; or the error */
+        } cases[] = {
+                {"A=1\n", "A=1"},
+                {"\xef\xbb\xbf"
+                 "A=1",
+                 "A=1"},
+                {"# no\n\n  # no=1\n\tA= 1 # yes \nB==\n", "A= 1 # yes ,B=="},
+                {"A=1\r\nB=\r2\r\n\r\n", "A=1,B=\r2"},
+                {"SPEC_TEST_SET\nSPEC_TEST_UNSET\n", "SPEC_TEST_SET=here"},
+                {"A=1\nA=2\n", "A=2"},
+                {"A=1\nB C=2\n", "env file FILE: line 2: variable \"B C\" contains whitespace"},
+                {"A =1\n", "env file FILE: line 1: variable \"A \" contains whitespace"},
+                {"\n=1\n", "env file FILE: line 2: environment variable \"=1\": no name"},
+                {"B C\n", "env file FILE: line 1: variable \"B C\" contains whitespace"},
+        };
+        char path[] = "/tmp/swarm-env.XXXXXX";
+        _cleanup_close_ int fd = mkstemp(path);
+        _cleanup_free_ char *line = xasprintf("--env-file %s", path);
+
+        (void)state;
+        setenv("SPEC_TEST_SET", "here", 1);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                Swarm__ServiceSpec *s = spec_begin();
+                _cleanup_buf_ struct buf b = {0};
+                struct err err = {0};
+
+                assert_int_equal(ftruncate(fd, 0), 0);
+                assert_int_equal(pwrite(fd, cases[i].text, strlen(cases[i].text), 0),
+                                 strlen(cases[i].text));
+                int r = apply(s, line, &err);
+                if (r < 0) {
+                        const char *after = strstr(err.text, path);
+
+                        assert_non_null(after);
+                        buf_printf(&b, "env file FILE%s", after + strlen(path));
+                }
+                for (size_t k = 0; r == 0 && k < s->task->container->n_env; k++)
+                        buf_printf(&b, "%s%s", k ? "," : "", s->task->container->env[k]);
+                assert_string_equal(buf_str(&b), cases[i].expected);
+                wire_free(s);
+        }
+        unlink(path);
+}
+
 /* A field of a later version, number 900, as it would come from a newer manager. */
 static void fields_of_a_later_version_survive(void **state)
 {
@@ -330,6 +379,7 @@ int main(void)
                 cmocka_unit_test(what_cannot_be_is_refused),
                 cmocka_unit_test(an_update_edits_only_what_its_flags_say),
                 cmocka_unit_test(removing_what_is_not_there_is_an_error),
+                cmocka_unit_test(env_files_are_read_as_dockers),
                 cmocka_unit_test(fields_of_a_later_version_survive),
         };
 
