@@ -1,8 +1,9 @@
 /* process: what our programs ask of the system for themselves. */
 #pragma once
 
-/* As many descriptors as it may have (each connection and container needs some), and a heap that
- * gives back what it does not need. Once, before any thread is started. */
+/* As many descriptors as it may have (each connection and container needs some), a heap that gives
+ * back what it does not need, and signals that mean nothing here (SIGUSR1, SIGUSR2; SIGHUP until
+ * the loop takes it) do nothing. Once, before any thread is started. */
 void process_prepare(void);
 /* Descriptors 0 to 2 that are closed become /dev/null; process_prepare does so, too. First of all.
  */

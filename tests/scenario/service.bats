@@ -120,3 +120,15 @@ ctl_error_is() { ctl service ps "$1" --no-trunc --format '{{.Error}}' | grep -qF
         [ "$(id)" != "$first" ]
         ctl service rm pinned
 }
+
+@test "signals that say nothing end no daemon, and containers get theirs" {
+        for d in m1 n2; do
+                for s in USR1 USR2 HUP; do kill -$s "$(daemon_pid $d)"; done
+        done
+        # The disposition is not inherited: such a signal ends a program of a container.
+        run_once usr "/bin/sh -c 'kill -USR1 \$\$; sleep 1'; [ \$? = 138 ]"
+        wait_for 15 "its end" has_state usr Complete
+        ctl service rm usr >/dev/null
+        daemon_is_alive m1
+        daemon_is_alive n2
+}

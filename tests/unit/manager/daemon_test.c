@@ -311,6 +311,19 @@ static void test_init_and_end(void **state)
         assert_int_equal(end(f, SIGINT), 0);
 }
 
+/* What says nothing to it does not end it. */
+static void test_signals(void **state)
+{
+        struct fixture *f = *state;
+        static const int signals[] = {SIGUSR1, SIGUSR2, SIGHUP, SIGPIPE};
+
+        start(f);
+        for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+                assert_int_equal(kill(f->pid, signals[i]), 0);
+        assert_true(count_nodes(f) > 0);
+        assert_int_equal(end(f, SIGTERM), 0);
+}
+
 static void test_one_at_a_time(void **state)
 {
         struct fixture *f = *state, second = *f;
@@ -643,15 +656,11 @@ static void test_full_disk(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_not_initialised),
-                TEST(test_init_and_end),
-                TEST(test_one_at_a_time),
-                TEST(test_port_in_use),
-                TEST(test_who_may_control),
-                TEST(test_join_outlives_a_kill),
-                TEST(test_garbage),
-                TEST(test_full_disk),
-                TEST(test_blobs_are_acknowledged),
+                TEST(test_not_initialised), TEST(test_init_and_end),
+                TEST(test_one_at_a_time),   TEST(test_port_in_use),
+                TEST(test_who_may_control), TEST(test_join_outlives_a_kill),
+                TEST(test_signals),         TEST(test_garbage),
+                TEST(test_full_disk),       TEST(test_blobs_are_acknowledged),
         };
 
         if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
