@@ -4,6 +4,8 @@
  *   log matching         an entry of an index and term is one entry, and so is all before it
  *   leader completeness  who comes to lead has all that was ever agreed
  *   agreement            what a leader calls agreed is on the disks of a majority
+ *   membership safety    a leader changes one vote, once the list before and an entry of its own
+ *                        term are agreed
  *   state machine safety everybody applies the same, each once, in the same order
  */
 #include <stdio.h>
@@ -111,14 +113,6 @@ static void check_entry(struct node *n, uint64_t index, const struct raft_entry 
                 fail(n->w, "members cannot be read");
 }
 
-void check_write(struct node *n, const struct raft_write *write)
-{
-        if (write->from && write->from <= n->told)
-                fail(n->w, "node %lu writes over entry %lu, which was agreed", n->id, write->from);
-        for (size_t i = 0; i < write->n_entries; i++)
-                check_entry(n, write->from + i, &write->entries[i]);
-}
-
 /* --- what is agreed -----------------------------------------------------------------------------
  */
 static bool has_durable(const struct node *n, uint64_t index, uint64_t term)
@@ -160,6 +154,61 @@ static bool is_agreed(const struct node *n, uint64_t index, uint64_t term)
         return false;
 }
 
+/* --- members ------------------------------------------------------------------------------------
+ */
+static size_t count_changed_votes(const struct raft_members *a, const struct raft_members *b)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < a->n; i++)
+                n += a->of[i].is_voter && !raft_members_is_voter(b, a->of[i].id);
+        for (size_t i = 0; i < b->n; i++)
+                n += b->of[i].is_voter && !raft_members_is_voter(a, b->of[i].id);
+        return n;
+}
+
+/* Whose disk is gone cannot be asked any more what was on it. */
+static bool is_any_wiped(struct world *w, const struct raft_members *m)
+{
+        for (size_t i = 0; i < m->n; i++) {
+                const struct node *it = node_by_id(w, m->of[i].id);
+
+                if (!it || it->is_wiped)
+                        return true;
+        }
+        return false;
+}
+
+/* The list that was in force before must be agreed, and an entry of this very term. */
+static void check_change(struct node *n, uint64_t index, const struct raft_entry *e)
+{
+        struct raft_members after;
+        struct raft_base before, own;
+        uint64_t list = index - 1, first = index;
+
+        if (raft_base_at(n->raft, index - 1, &before) < 0 ||
+            raft_members_decode(e->bytes->data, e->bytes->len, &after) < 0) {
+                fail(n->w, "node %lu: a list of members that cannot be read", n->id);
+                return;
+        }
+        if (count_changed_votes(&before.members, &after) > 1)
+                fail(n->w, "node %lu changes more than one vote in entry %lu", n->id, index);
+        if (is_any_wiped(n->w, &before.members))
+                return;
+        for (; raft_entry_at(n->raft, list); list--) {
+                if (raft_entry_at(n->raft, list)->kind == RAFT_ENTRY_MEMBERS)
+                        break;
+        }
+        if (raft_entry_at(n->raft, list) &&
+            !is_on_majority(n->w, &before.members, list, raft_entry_at(n->raft, list)->term))
+                fail(n->w, "node %lu changes members in entry %lu before entry %lu is agreed",
+                     n->id, index, list);
+        while (raft_base_at(n->raft, first - 1, &own) == 0 && own.term == n->term)
+                first--;
+        if (first == index || !is_on_majority(n->w, &before.members, first, n->term))
+                fail(n->w, "node %lu changes members before it has agreed on anything", n->id);
+}
+
 static void on_members(struct world *w, const struct raft_entry *e)
 {
         struct node *it;
@@ -175,6 +224,21 @@ static void on_members(struct world *w, const struct raft_entry *e)
                         it->restart_at = TIME_NEVER;
                 }
                 it->was_member |= is_member;
+        }
+}
+
+/* --- what is written ----------------------------------------------------------------------------
+ */
+void check_write(struct node *n, const struct raft_write *write)
+{
+        if (write->from && write->from <= n->told)
+                fail(n->w, "node %lu writes over entry %lu, which was agreed", n->id, write->from);
+        for (size_t i = 0; i < write->n_entries; i++) {
+                const struct raft_entry *e = &write->entries[i];
+
+                check_entry(n, write->from + i, e);
+                if (e->kind == RAFT_ENTRY_MEMBERS && n->role == RAFT_LEADER && e->term == n->term)
+                        check_change(n, write->from + i, e);
         }
 }
 

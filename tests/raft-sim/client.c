@@ -1,8 +1,8 @@
 /*
  * Clients: each writes or reads a register, one request at a time, and tells what it saw. A write's
- * value is its own number, its version the log's index. That order is known, so a history is
- * linearizable if and only if no operation's version is older than one that was complete before it
- * began: `floor` of a key is the newest version that anybody was told of.
+ * value is its own number, its version the log's index. No operation's version may be older than
+ * one that was complete before it began: `floor` of a key is the newest that anybody was told of.
+ * That catches a stale read where it happens; history.c looks at all of it in the end.
  */
 #include <string.h>
 
@@ -15,7 +15,15 @@ static void close_op(struct op *op)
         op->is_open = false;
 }
 
-static void complete(struct world *w, struct op *op, uint64_t version)
+/* Nobody will say whether it was done. */
+static void give_up(struct world *w, struct op *op)
+{
+        w->counts.unknown++;
+        history_note(w, op, 0, false);
+        close_op(op);
+}
+
+static void complete(struct world *w, struct op *op, uint64_t version, uint64_t value)
 {
         if (op->is_read ? version < op->floor : version <= op->floor)
                 fail(w,
@@ -28,6 +36,7 @@ static void complete(struct world *w, struct op *op, uint64_t version)
         else
                 w->counts.writes++;
         w->healed_ops += w->is_healed;
+        history_note(w, op, value, true);
         close_op(op);
 }
 
@@ -46,7 +55,7 @@ void client_applied(struct node *n, uint64_t index, uint64_t term)
                         fail(w, "write %lu is acknowledged, but entry %lu is another", op->id,
                              index);
                 else
-                        complete(w, op, index);
+                        complete(w, op, index, op->id);
         }
 }
 
@@ -59,7 +68,7 @@ void client_reads(struct node *n)
 
                 if (op->is_open && op->is_read && op->node == n->id && op->round <= n->read_round &&
                     n->state.index >= n->read_index)
-                        complete(w, op, n->state.version[op->key]);
+                        complete(w, op, n->state.version[op->key], n->state.value[op->key]);
         }
 }
 
@@ -70,10 +79,8 @@ void client_lost(struct node *n)
         for (size_t i = 0; i < w->n_clients; i++) {
                 struct op *op = &w->ops[i];
 
-                if (op->is_open && op->node == n->id) {
-                        w->counts.unknown++;
-                        close_op(op);
-                }
+                if (op->is_open && op->node == n->id)
+                        give_up(w, op);
         }
 }
 
@@ -114,8 +121,7 @@ static struct node *choose(struct world *w)
 
         if (!n || !n->raft || chance(w, 300))
                 n = &w->nodes[between(w, 0, (int64_t)w->n_nodes - 1)];
-        if (n->leader)
-                w->hint = n->leader;
+        w->hint = n->leader; /* 0: then another is asked next time */
         return n;
 }
 
@@ -127,6 +133,7 @@ static void begin(struct world *w, struct node *n, struct op *op)
                           .key = rng_below(&w->rng, KEYS),
                           .is_read = chance(w, 500),
                           .since = w->now_ms,
+                          .began = history_tick(w),
                           .node = n->id,
                           .round = UINT64_MAX};
         op->floor = w->floor[op->key];
@@ -152,10 +159,8 @@ void client_act(struct world *w, struct node *unused UNUSED, void *arg UNUSED)
         for (size_t i = 0; i < w->n_clients && !w->is_closing; i++) {
                 struct op *op = &w->ops[i];
 
-                if (op->is_open && w->now_ms - op->since > PATIENCE_MS) {
-                        w->counts.unknown++;
-                        close_op(op);
-                }
+                if (op->is_open && w->now_ms - op->since > PATIENCE_MS)
+                        give_up(w, op);
                 if (!op->is_open && chance(w, 500))
                         begin(w, choose(w), op);
         }

@@ -199,6 +199,10 @@ static void synced(struct world *w, struct node *unused UNUSED, void *arg)
 
         if (n->life != who[1])
                 return;
+        if (n->disk_hangs_until > w->now_ms) {
+                at(w, between(w, 1, 50), synced, NULL, xmemdup(who, 2 * sizeof(*who)));
+                return;
+        }
         if (n->is_disk_full) {
                 trace(w, "node %lu: disk full", n->id);
                 node_crash(n);

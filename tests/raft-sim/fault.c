@@ -104,6 +104,7 @@ void draw_world(struct world *w)
         f->cut = chance(w, 300) ? 0 : rng_below(r, 100);
         f->disk_full = chance(w, 700) ? 0 : rng_below(r, 40);
         f->disk_slow = chance(w, 500) ? 0 : rng_below(r, 80);
+        f->disk_hang = chance(w, 700) ? 0 : rng_below(r, 20);
         f->delay_ms = chance(w, 200) ? 40 : between(w, 1, 8);
         f->disk_ms = chance(w, 200) ? 60 : between(w, 1, 12);
         f->drift = chance(w, 500) ? 0.02 : 0.3;
@@ -242,6 +243,8 @@ static void hurt_one(struct world *w)
                 n->is_disk_full = true;
         else if (chance(w, w->faults.disk_slow))
                 n->disk_slow_until = w->now_ms + between(w, 100, 4000);
+        else if (chance(w, w->faults.disk_hang))
+                n->disk_hangs_until = w->now_ms + between(w, 1000, 12000);
 }
 
 static void turn_of(struct world *w, struct node *n)
@@ -346,6 +349,33 @@ void fault_act(struct world *w, struct node *unused UNUSED, void *arg UNUSED)
         at(w, w->is_storm ? between(w, 5, 60) : between(w, 20, 400), fault_act, NULL, NULL);
 }
 
+/* May one be without its disk? By no list may the others be too few. */
+static bool is_one_spare(struct world *w)
+{
+        struct node *n;
+
+        FOREACH_NODE (n, w) {
+                const struct raft_members *m = n->raft ? raft_members(n->raft) : NULL;
+
+                if (m && m->n && raft_members_count_voters(m) < 3)
+                        return false;
+        }
+        return true;
+}
+
+/* All is well but for one disk, which neither ends its work nor fails: the others must go on. */
+static void hang_one(struct world *w)
+{
+        const struct node *leader = find_leader(w);
+
+        if (!is_one_spare(w) || chance(w, 500))
+                return;
+        w->hung = leader ? leader->id : w->members.of[rng_below(&w->rng, w->members.n)].id;
+        node_by_id(w, w->hung)->disk_hangs_until = TIME_NEVER;
+        w->is_change_expected |= leader != NULL;
+        trace(w, "the disk of node %lu hangs", w->hung);
+}
+
 void heal(struct world *w)
 {
         struct node *n;
@@ -357,8 +387,9 @@ void heal(struct world *w)
         mend_links(w, NULL, NULL);
         FOREACH_NODE (n, w) {
                 n->is_disk_full = false;
-                n->disk_slow_until = 0;
+                n->disk_slow_until = n->disk_hangs_until = 0;
                 if (!n->is_wiped && !n->raft)
                         node_start(n);
         }
+        hang_one(w);
 }

@@ -20,8 +20,11 @@ static void converge(struct world *w)
         const char *stuck = "too few operations were done";
 
         while (w->now_ms < end && run_until(w, w->now_ms + 200)) {
-                if (w->healed_ops >= HEALED_OPS)
+                if (w->healed_ops >= HEALED_OPS && !w->is_closing) {
                         w->is_closing = true;
+                        if (w->hung)
+                                node_by_id(w, w->hung)->disk_hangs_until = 0;
+                }
                 if (w->is_closing)
                         stuck = check_converged(w);
                 if (!stuck)
@@ -77,6 +80,7 @@ static struct outcome run(uint64_t seed, bool is_verbose)
                 heal(&w);
                 converge(&w);
         }
+        history_check(&w);
         struct outcome o = judge(&w);
         world_done(&w);
         return o;

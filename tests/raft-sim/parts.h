@@ -40,6 +40,11 @@ void client_applied(struct node *n, uint64_t index, uint64_t term);
 void client_reads(struct node *n);
 void client_lost(struct node *n); /* what waits at this node will never be answered */
 
+/* history.c */
+uint64_t history_tick(struct world *w);
+void history_note(struct world *w, const struct op *op, uint64_t value, bool is_answered);
+void history_check(struct world *w); /* at the end */
+
 /* fault.c */
 void draw_world(struct world *w);
 void fault_act(struct world *w, struct node *unused, void *arg);

@@ -17,11 +17,13 @@
 
 struct world;
 struct node;
+struct past;
 
 struct op { /* of a client */
         uint64_t id, key, floor;
         bool is_read, is_open;
         int64_t since;
+        uint64_t began;                    /* on the history's clock */
         uint64_t node, index, term, round; /* where it waits, and for what */
 };
 
@@ -35,7 +37,7 @@ struct node {
         struct raft *raft; /* NULL: the process is dead */
         uint64_t life;
         double rate;
-        int64_t clock_zero, paused_until, disk_slow_until, wake_at, restart_at;
+        int64_t clock_zero, paused_until, disk_slow_until, disk_hangs_until, wake_at, restart_at;
         bool is_disk_full;
 
         /* The driver. */
@@ -56,7 +58,7 @@ struct node {
 struct faults {                         /* how bad the world is; chances are of 1000 */
         uint64_t loss, duplicate, slow; /* a message */
         uint64_t crash, crash_all, pause, partition, cut; /* a turn of the fault maker */
-        uint64_t disk_full, disk_slow;
+        uint64_t disk_full, disk_slow, disk_hang;
         uint64_t elected, sending, agreed, voted; /* a blow at whoever did just that */
         int64_t restart_ms;
         int64_t delay_ms, disk_ms;
@@ -100,11 +102,15 @@ struct world {
         uint64_t event_seq;
         struct node nodes[NODES_MAX]; /* of id i + 1 */
         size_t n_nodes, target;       /* voters that the administrator strives for */
+        uint64_t hung;                /* the one whose disk hangs while all else is well */
         uint64_t victim;              /* of a calm world: the one follower that is hurt */
         bool is_blocked[NODES_MAX][NODES_MAX];
         struct op ops[CLIENTS_MAX];
         int64_t client_pause_ms;
         uint64_t n_clients, next_op, hint, floor[KEYS];
+        struct past *past; /* what clients did and saw */
+        size_t n_past, cap_past;
+        uint64_t ticks;    /* a clock that no two events share */
         uint64_t *leaders; /* by term */
         size_t n_leaders;
         struct list_of_members *lists; /* all that ever came into a log */

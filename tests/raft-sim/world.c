@@ -210,4 +210,5 @@ void world_done(struct world *w)
         free(w->slots);
         free(w->lists);
         free(w->leaders);
+        free(w->past);
 }
