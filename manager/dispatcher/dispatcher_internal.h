@@ -67,9 +67,10 @@ struct dispatcher {
 
         struct list live, suspect, down; /* struct session */
         size_t live_count, suspect_count;
-        int64_t floor_ms; /* nobody counts as heard earlier than this */
-        int64_t check_ms; /* when the next check is due; TIME_NEVER: none */
-        bool is_waiting;  /* marking down waits: most are silent */
+        size_t mass_down_count; /* declared down in the mass failure that goes on */
+        int64_t floor_ms;       /* nobody counts as heard earlier than this */
+        int64_t check_ms;       /* when the next check is due; TIME_NEVER: none */
+        bool is_waiting;        /* marking down waits: most are silent */
         char warning[160];
 
         struct list tell;          /* sessions */

@@ -102,9 +102,13 @@ static int64_t check_live(struct dispatcher *d, struct now now)
         return TIME_NEVER;
 }
 
+/* Those that were declared down when the wait was over are silent all the same: that fewer are only
+ * suspect now does not mean that they come back. */
 static bool is_mass_failure(const struct dispatcher *d)
 {
-        return d->suspect_count * 2 > d->suspect_count + d->live_count;
+        size_t silent = d->suspect_count + d->mass_down_count;
+
+        return silent * 2 > silent + d->live_count;
 }
 
 static int64_t check_suspect(struct dispatcher *d, struct now now, size_t change_max)
@@ -116,6 +120,8 @@ static int64_t check_suspect(struct dispatcher *d, struct now now, size_t change
         struct session *s = front(&d->suspect);
         bool was_waiting = d->is_waiting;
 
+        if (!is_mass)
+                d->mass_down_count = 0;
         d->is_waiting = is_mass && s && heard_ms(d, s) + down_ms <= now.mono_ms;
         if (was_waiting && !is_mass && s)
                 d->floor_ms = now.mono_ms; /* they are coming back: each gets its time to do so */
@@ -129,8 +135,10 @@ static int64_t check_suspect(struct dispatcher *d, struct now now, size_t change
                 if (store_change_count(d->store) >= change_max)
                         return now.mono_ms;
                 become_down(d, s, now);
+                d->mass_down_count += is_mass;
         }
         d->is_waiting = false;
+        d->mass_down_count = 0;
         return TIME_NEVER;
 }
 

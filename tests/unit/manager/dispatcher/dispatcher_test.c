@@ -536,6 +536,31 @@ static void test_mass_failure(void **state UNUSED)
         core_close(&r);
 }
 
+/* When the wait is over, those that fell silent together are declared down one after the other,
+ * each at its time: that fewer are only suspect then does not mean that they come back. */
+static void test_mass_failure_in_turn(void **state UNUSED)
+{
+        struct core_node n[5];
+        static const char *const names[] = {"w1", "w2", "w3", "w4", "w5"};
+        struct core r;
+
+        core_open(&r);
+        for (size_t i = 0; i < 5; i++)
+                core_add_node(&r, names[i], &n[i]);
+        live(&r, n, 5, 15000);
+        live(&r, n, 4, 1000);
+        live(&r, n, 3, 1000);
+        live(&r, n, 2, DEFAULT_DOWN_MS + DEFAULT_MASS_FAILURE_MS - 3500);
+        for (size_t i = 2; i < 5; i++)
+                assert_int_equal(state_of(&r, &n[i]), NODE_SUSPECT);
+        live(&r, n, 2, 4000);
+        for (size_t i = 2; i < 5; i++)
+                assert_int_equal(state_of(&r, &n[i]), NODE_DOWN);
+        assert_int_equal(state_of(&r, &n[0]), NODE_READY);
+        assert_false(warns(&r));
+        core_close(&r);
+}
+
 /* A manager that starts waits for agents to find it; one that slept blames itself. */
 static void test_start_and_stall(void **state UNUSED)
 {
@@ -642,6 +667,7 @@ int main(void)
                 cmocka_unit_test(test_foreign_status),
                 cmocka_unit_test(test_suspect_down_return),
                 cmocka_unit_test(test_mass_failure),
+                cmocka_unit_test(test_mass_failure_in_turn),
                 cmocka_unit_test(test_start_and_stall),
                 cmocka_unit_test(test_orphans),
                 cmocka_unit_test(test_removed_node),
