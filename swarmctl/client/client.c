@@ -58,6 +58,7 @@ enum client_exit client_exit_code(int r)
         case ENOTCONN:
         case EAGAIN: return CLIENT_EXIT_NO_MANAGER;
         case ETIMEDOUT: return CLIENT_EXIT_TIMED_OUT;
+        case EDESTADDRREQ: return CLIENT_EXIT_USAGE;
         default: return r >= 0 ? CLIENT_EXIT_DONE : CLIENT_EXIT_REFUSED;
         }
 }

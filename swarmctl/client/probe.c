@@ -63,7 +63,7 @@ static int probe_tcp(const char *host, const char *address, struct err *err)
         const char *port = strrchr(address, ':');
 
         if (!port || port == address || !port[1] || strlen(address) >= sizeof(name))
-                return err_set(err, EINVAL, "%s: not tcp://HOST:PORT", host);
+                return err_set(err, EDESTADDRREQ, "host %s: not tcp://HOST:PORT", host);
         bool is_bracketed = *address == '[' && port[-1] == ']';
         snprintf(name, sizeof(name), "%.*s", (int)(port - address) - 2 * is_bracketed,
                  address + is_bracketed);
@@ -85,5 +85,5 @@ int client_probe(const char *host, struct err *err)
                 return probe_ipc(host, host + strlen("ipc://"), err);
         if (str_has_prefix(host, "tcp://"))
                 return probe_tcp(host, host + strlen("tcp://"), err);
-        return err_set(err, EINVAL, "host %s: not ipc:///PATH or tcp://HOST:PORT", host);
+        return err_set(err, EDESTADDRREQ, "host %s: not ipc:///PATH or tcp://HOST:PORT", host);
 }

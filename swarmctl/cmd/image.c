@@ -75,11 +75,13 @@ static int run_load(struct ctl *ctl, const struct args *args)
 static int run_import(struct ctl *ctl, const struct args *args)
 {
         _cleanup_buf_ struct buf out = {0};
+        _cleanup_free_ char *name = NULL;
         struct image_archive *a;
         struct err err = {0};
 
-        if (image_archive_import(args->rest[0], args->rest[1], args_get(args, "change")->list, &a,
-                                 &err) < 0)
+        if (image_name_normalize(args->rest[0], &name, &err) < 0)
+                return ctl_usage(ctl, "%s", err.text);
+        if (image_archive_import(name, args->rest[1], args_get(args, "change")->list, &a, &err) < 0)
                 return ctl_fail(ctl, CLIENT_EXIT_REFUSED, "%s", err.text);
         const struct archive_image *i = image_archive_get(a, 0);
         int r = upload_image(ctl, a, i, i->names, i->names[0], args_on(args, "quiet"));

@@ -1,5 +1,6 @@
 /* The commands of the noun "service" that change services, and the noun's table. What shows them is
  * in service_show.c. */
+#include <errno.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -87,6 +88,16 @@ static int send_create(struct ctl *ctl, Swarm__ServiceSpec *spec, struct id_text
         return 0;
 }
 
+/* Of spec_apply: what the command line says wrong, or what the service or a file is not. */
+static int fail_spec(struct ctl *ctl, const char *service, const struct err *err)
+{
+        _cleanup_free_ char *text =
+                *service ? xasprintf("service %s: %s", service, err->text) : xstrdup(err->text);
+
+        return err->code == EINVAL ? ctl_usage(ctl, "%s", text)
+                                   : ctl_fail(ctl, CLIENT_EXIT_REFUSED, "%s", text);
+}
+
 static int run_create(struct ctl *ctl, const struct args *args)
 {
         Swarm__ServiceSpec *spec = spec_begin();
@@ -96,7 +107,7 @@ static int run_create(struct ctl *ctl, const struct args *args)
 
         if (spec_apply(spec, args, &err) < 0) {
                 wire_free(spec);
-                return ctl_usage(ctl, "%s", err.text);
+                return fail_spec(ctl, "", &err);
         }
         set_command(spec, args);
         _cleanup_free_ char *name = xstrdup(spec->name);
@@ -139,7 +150,7 @@ static int update_spec(struct ctl *ctl, const struct args *args, const Swarm__Se
         int r;
 
         if (spec_apply(spec, args, &err) < 0)
-                r = ctl_usage(ctl, "service %s: %s", service->spec->name, err.text);
+                r = fail_spec(ctl, args->rest[0], &err);
         else
                 r = send_update(ctl, args->rest[0], service, spec);
         wire_free(spec);

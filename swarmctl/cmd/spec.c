@@ -180,6 +180,8 @@ static void apply_update_config(Swarm__UpdateConfig **field, const struct args *
 
 static int apply_mode(Swarm__ServiceSpec *s, const struct args *a, struct err *err)
 {
+        /* That the mode is another one is seen in the command line, or in the service. */
+        const int code = args_is_set(a, "mode") ? EINVAL : EOPNOTSUPP;
         enum service_mode mode;
 
         if (args_is_set(a, "mode") && service_mode_parse(args_text(a, "mode"), &mode) == 0)
@@ -187,11 +189,11 @@ static int apply_mode(Swarm__ServiceSpec *s, const struct args *a, struct err *e
         if (s->mode == MODE_GLOBAL) {
                 s->replicas = 0;
                 if (args_is_set(a, "replicas"))
-                        return err_set(err, EINVAL,
+                        return err_set(err, code,
                                        "--replicas can only be used with replicated mode");
                 if (args_is_set(a, "replicas-max-per-node"))
                         return err_set(
-                                err, EINVAL,
+                                err, code,
                                 "--replicas-max-per-node can only be used with replicated mode");
         }
         apply_u64(&s->replicas, a, "replicas");

@@ -18,8 +18,9 @@
 Swarm__ServiceSpec *spec_begin(void);
 
 /* Edits the spec (on the heap). -EINVAL: flags that contradict each other or cannot be read;
- * -ENOENT: a -rm flag names what is not there; with a text. On failure the spec may be half edited
- * and is good for wire_free only. */
+ * -ENOENT: a -rm flag names what is not there; -EOPNOTSUPP: the service's mode lacks what a flag
+ * sets; others: a file cannot be read, or its contents; with a text. On failure the spec may be
+ * half edited and is good for wire_free only. */
 int spec_apply(Swarm__ServiceSpec *s, const struct args *a, struct err *err);
 
 /* Docker's comma-separated form: "type=bind,source=/a,target=/b,readonly". wire_free. */

@@ -375,15 +375,17 @@ static int env_file(Swarm__ContainerSpec *c, const char *path, struct err *err)
         int r = io_read_file(AT_FDCWD, path, ENV_FILE_MAX, &b);
 
         if (r < 0)
-                return err_set(err, EINVAL, "env file %s: %s", path, err_name(r));
+                return err_set(err, -r, "env file %s: %s", path, err_name(r));
         const char *text = buf_str(&b);
         if (strlen(text) != b.len)
-                return err_set(err, EINVAL, "env file %s: has a zero byte", path);
+                return err_set(err, EBADMSG, "env file %s: has a zero byte", path);
         text += str_has_prefix(text, bom) ? strlen(bom) : 0;
         _cleanup_strv_ char **lines = str_split(text, '\n');
         for (size_t i = 0; lines && lines[i]; i++)
-                if (env_line(&list, lines[i], err) < 0)
+                if (env_line(&list, lines[i], err) < 0) {
+                        err->code = EBADMSG;
                         return err_wrap(err, "env file %s: line %zu", path, i + 1);
+                }
         return 0;
 }
 

@@ -24,6 +24,24 @@ setup_file() {
         [ "$n" -gt 50 ] && [ "$bad" = 0 ]
 }
 
+@test "what only the service, or a file, makes wrong is a failure and no wrong usage" {
+        ctl service create --detach --quiet --name every --mode global --network none tool:1 /bin/sleep 1000
+        ctl service create --detach --quiet --name one --network none tool:1 /bin/sleep 1000
+        for flag in "--label-rm X" "--env-rm X" "--mount-rm /x" "--network-rm host"; do
+                # shellcheck disable=SC2086
+                expect_fail 1 "service one: $flag: the service has no such" ctl service update $flag one
+        done
+        expect_fail 1 "service every: --replicas can only be used with replicated mode" ctl service update --replicas 3 every
+        expect_fail 2 "--replicas can only be used" ctl service create --mode global --replicas 3 tool:1 /bin/true
+        expect_fail 1 "scale can only be used with replicated" ctl service scale every=3
+        printf 'A=1\nB C=2\n' >"$BATS_TEST_TMPDIR/env"
+        expect_fail 1 "line 2: variable \"B C\" contains whitespace" ctl service create --env-file "$BATS_TEST_TMPDIR/env" tool:1 /bin/true
+        expect_fail 1 "no such service: nope" ctl service rm nope one
+        expect_fail 1 "standard output: no space left" eval 'ctl info >/dev/full'
+        ctl service rm every
+        wait_for 20 "nothing is left" eval '[ -z "$(ctl service ls -q)" ]'
+}
+
 @test "nothing is left of what was refused, and the daemons are up" {
         [ -z "$(ctl service ls -q)" ]
         [ "$(ctl image ls -q | wc -l)" = 1 ]

@@ -302,7 +302,8 @@ static void test_bad_hosts(void **state UNUSED)
                 struct client_config config = {.host = BAD[i]};
                 struct err err = {0};
 
-                assert_int_equal(client_open(&config, &c, &err), -EINVAL);
+                assert_int_equal(client_open(&config, &c, &err), -EDESTADDRREQ);
+                assert_int_equal(client_exit_code(-EDESTADDRREQ), CLIENT_EXIT_USAGE);
                 assert_true(err.text[0]);
         }
 }

@@ -163,7 +163,6 @@ static const struct {
         {"-e =1", "environment variable \"=1\": no name"},
         {"-l =1", "\"=1\": no key before the '='"},
         {"--sysctl a", "sysctl \"a\": must be KEY=VALUE"},
-        {"--env-file /nonexistent", "env file /nonexistent: no such file or directory"},
         {"--ulimit nofile", "ulimit \"nofile\": must be NAME=SOFT[:HARD]"},
         {"--ulimit a=2:1", "ulimit \"a=2:1\": the soft limit is above the hard one"},
         {"--ulimit a=-1:1", "ulimit \"a=-1:1\": the soft limit is above the hard one"},
@@ -340,6 +339,7 @@ static void env_files_are_read_as_dockers(void **state)
                         const char *after = strstr(err.text, path);
 
                         assert_non_null(after);
+                        assert_int_equal(r, -EBADMSG);
                         buf_printf(&b, "env file FILE%s", after + strlen(path));
                 }
                 for (size_t k = 0; r == 0 && k < s->task->container->n_env; k++)
@@ -348,6 +348,11 @@ static void env_files_are_read_as_dockers(void **state)
                 wire_free(s);
         }
         unlink(path);
+        Swarm__ServiceSpec *s = spec_begin();
+        struct err err = {0};
+        assert_int_equal(apply(s, line, &err), -ENOENT);
+        assert_non_null(strstr(err.text, ": no such file or directory"));
+        wire_free(s);
 }
 
 /* A field of a later version, number 900, as it would come from a newer manager. */
