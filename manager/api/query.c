@@ -69,6 +69,11 @@ const Swarm__Task *task_to_msg(struct api *a, struct task *task, struct task_msg
         return m;
 }
 
+static bool is_counted(const struct task *t)
+{
+        return !task_state_is_terminal(t->state) && t->desired <= TASK_RUNNING;
+}
+
 static void add_reserved(const struct node *node, Swarm__Resources *sum, uint64_t *tasks)
 {
         struct task *t;
@@ -76,7 +81,7 @@ static void add_reserved(const struct node *node, Swarm__Resources *sum, uint64_
         LIST_FOREACH (t, &node->tasks, node_link) {
                 const Swarm__Resources *r = t->spec->msg->task->reservations;
 
-                if (task_state_is_terminal(t->state) || t->desired > TASK_RUNNING)
+                if (!is_counted(t))
                         continue;
                 (*tasks)++;
                 sum->nano_cpus += r ? r->nano_cpus : 0;
@@ -86,8 +91,51 @@ static void add_reserved(const struct node *node, Swarm__Resources *sum, uint64_
 
 struct node_msg {
         struct object_msg object;
-        Swarm__Resources reserved;
+        Swarm__Resources reserved; /* its generic ones are heap; kinds and names are the tasks' */
 };
+
+static Swarm__GenericResource *generic_sum(Swarm__Resources *sum, char *kind)
+{
+        for (size_t i = 0; i < sum->n_generic; i++)
+                if (str_is_equal(sum->generic[i]->kind, kind))
+                        return sum->generic[i];
+        sum->generic = xreallocarray(sum->generic, sum->n_generic + 1, sizeof(*sum->generic));
+        Swarm__GenericResource *g = sum->generic[sum->n_generic++] = xnew(Swarm__GenericResource);
+        swarm__generic_resource__init(g);
+        g->kind = kind;
+        return g;
+}
+
+/* What the tasks claimed of the node's generic resources: counts, and names of named sets. */
+static void add_generic(const struct node *node, Swarm__Resources *sum)
+{
+        struct task *t;
+
+        LIST_FOREACH (t, &node->tasks, node_link) {
+                if (!t->generic || !is_counted(t))
+                        continue;
+                for (size_t i = 0; i < t->generic->n_generic; i++) {
+                        const Swarm__GenericResource *claim = t->generic->generic[i];
+                        Swarm__GenericResource *g = generic_sum(sum, claim->kind);
+
+                        g->count += claim->count;
+                        for (size_t n = 0; n < claim->n_names; n++) {
+                                g->names =
+                                        xreallocarray(g->names, g->n_names + 1, sizeof(*g->names));
+                                g->names[g->n_names++] = claim->names[n];
+                        }
+                }
+        }
+}
+
+static void node_msg_done(struct node_msg *m)
+{
+        for (size_t i = 0; i < m->reserved.n_generic; i++) {
+                free(m->reserved.generic[i]->names);
+                free(m->reserved.generic[i]);
+        }
+        free(m->reserved.generic);
+}
 
 /* The manager that answers, without an agent beside it. */
 static bool is_bare_manager(const struct api *a, const struct node *node)
@@ -106,6 +154,7 @@ static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct n
         }
         swarm__resources__init(&ret->reserved);
         add_reserved(node, &ret->reserved, &m->tasks);
+        add_generic(node, &ret->reserved);
         m->reserved = &ret->reserved;
         if (node->role == ROLE_MANAGER)
                 m->manager_status =
@@ -334,11 +383,18 @@ static bool node_matches(const Swarm__ListRequest *m, const struct node *node)
         return filters_match(m->filters, m->n_filters, &o);
 }
 
+static void add_node(struct parts *p, struct node *node)
+{
+        struct node_msg o;
+
+        parts_add(p, &node_to_msg(p->c->a, node, &o)->base);
+        node_msg_done(&o);
+}
+
 int on_node_list(struct call *c)
 {
         const Swarm__ListRequest *m = c->q->node_list;
         struct parts p = {c, SWARM__RESPONSE__KIND_NODES, {0}};
-        struct node_msg o;
         struct node *node;
         size_t i;
         int r = filters_check(m->filters, m->n_filters, filter_node_keys, &c->err);
@@ -347,7 +403,7 @@ int on_node_list(struct call *c)
                 return r;
         MAP_FOREACH (node, i, store_nodes(c->a->store))
                 if (node_matches(m, node))
-                        parts_add(&p, &node_to_msg(c->a, node, &o)->base);
+                        add_node(&p, node);
         return parts_end(&p);
 }
 
@@ -355,7 +411,6 @@ int on_node_get(struct call *c)
 {
         const Swarm__RefList *refs = c->q->node_get;
         struct parts p = {c, SWARM__RESPONSE__KIND_NODES, {0}};
-        struct node_msg o;
         struct node *node;
 
         for (size_t i = 0; i < refs->n_refs; i++) {
@@ -366,7 +421,7 @@ int on_node_get(struct call *c)
         }
         for (size_t i = 0; i < refs->n_refs; i++)
                 if (find_node(c->a, refs->refs[i], &node, &c->err) == 0)
-                        parts_add(&p, &node_to_msg(c->a, node, &o)->base);
+                        add_node(&p, node);
         return parts_end(&p);
 }
 

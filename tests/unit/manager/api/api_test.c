@@ -536,6 +536,47 @@ static void test_too_many_names(void **state UNUSED)
         core_close(&r);
 }
 
+/* A node's reservations are those of its tasks, generic resources included. */
+static void test_reserved_generic(void **state UNUSED)
+{
+        Swarm__GenericResource discrete = SWARM__GENERIC_RESOURCE__INIT,
+                               named = SWARM__GENERIC_RESOURCE__INIT;
+        Swarm__GenericResource *claims[] = {&discrete, &named};
+        Swarm__Resources claim = SWARM__RESOURCES__INIT;
+        Swarm__RefList refs = SWARM__REF_LIST__INIT;
+        char *ref = (char *)"w1", name[] = "g0", *names[] = {name};
+        struct core_node n;
+        struct core r;
+        struct task *t;
+        size_t i;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 2);
+        discrete.kind = (char *)"disk";
+        discrete.count = 3;
+        named.kind = (char *)"gpu";
+        named.names = names;
+        named.n_names = 1;
+        claim.generic = claims;
+        claim.n_generic = 2;
+        MAP_FOREACH (t, i, store_tasks(r.store)) {
+                t->generic = wire_dup(&claim);
+                name[1]++;
+        }
+        refs.refs = &ref;
+        refs.n_refs = 1;
+        const Swarm__Response *m = ASK(&r, node_get, NODE_GET, &refs);
+        const Swarm__Resources *reserved = m->nodes->nodes[0]->reserved;
+        assert_int_equal(reserved->n_generic, 2);
+        assert_string_equal(reserved->generic[0]->kind, "disk");
+        assert_int_equal(reserved->generic[0]->count, 6);
+        assert_string_equal(reserved->generic[1]->kind, "gpu");
+        assert_int_equal(reserved->generic[1]->n_names, 2);
+        assert_string_equal(reserved->generic[1]->names[0], "g0");
+        assert_string_equal(reserved->generic[1]->names[1], "g1");
+        core_close(&r);
+}
+
 /* What goes into an image's record has limits. */
 static void test_image_limits(void **state UNUSED)
 {
@@ -594,6 +635,7 @@ int main(void)
                 cmocka_unit_test(test_cluster),
                 cmocka_unit_test(test_images),
                 cmocka_unit_test(test_image_limits),
+                cmocka_unit_test(test_reserved_generic),
                 cmocka_unit_test(test_too_many_names),
                 cmocka_unit_test(test_unknown_kind),
         };
