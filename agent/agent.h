@@ -40,7 +40,8 @@ struct agent_ports {
 
         /* Containers, by task id. Each is answered later by one agent_on_container event (prepare:
          * PREPARED or FAILED; start: STARTED or FAILED; remove: REMOVED), and a started one by one
-         * EXITED in any case. stop: the stop signal, and after the grace period the end by force.
+         * EXITED in any case. stop: the stop signal, and after the grace period the end by force; a
+         * start that is not answered yet is given up, and answered by FAILED.
          * remove may name a container that is not there (any more). */
         void (*container_prepare)(void *arg,
                                   const struct agent_task *t); /* image, volumes, config */

@@ -36,7 +36,7 @@ struct run {
         Swarm__Health *health; /* heap; NULL: none */
         char **anonymous_volumes;
         struct loop_timer *grace;
-        struct list start_link; /* containers.queue */
+        struct list start_link; /* containers.asked */
 };
 
 struct containers {
@@ -48,10 +48,9 @@ struct containers {
         struct health *health;
         char *volumes_dir;
         struct map runs;
-        struct list queue;    /* struct run: waiting for a turn to start */
+        struct list asked;    /* struct run: to be started once the journal is written */
         struct list removals; /* in the background */
         struct list late;     /* struct late_event: to be told soon */
-        int starting, starting_max;
 };
 
 /* --- events --------------------------------------------------------------------------------------
@@ -249,20 +248,23 @@ static void on_started(void *arg, struct id id, pid_t pid, const struct err *err
         struct run *r = run_find(c, id);
         struct container_event e = {.task = id, .kind = CONTAINER_STARTED};
 
-        c->starting--;
         if (r)
                 r->is_starting = false;
         if (err) {
                 e.kind = CONTAINER_FAILED;
                 e.text = err->text;
-                log_warn("container not started task=%s error=%s", ID_S(id), err->text);
+                if (r && r->is_stopping)
+                        log_info("container stopped before it had started task=%s", ID_S(id));
+                else
+                        log_warn("container not started task=%s error=%s", ID_S(id), err->text);
         } else if (r) {
                 log_info("container started task=%s name=%s pid=%d", ID_S(id), r->name, pid);
                 r->is_running = true;
                 e.is_health_checked = r->health != NULL;
         }
         tell(c, &e);
-        if (!err && r && r->health)
+        r = run_find(c, id); /* whoever is told may have it stopped in the call */
+        if (r && r->is_running && !r->is_stopping && r->health)
                 health_watch(c->health, id, r->health, false);
 }
 
@@ -282,27 +284,24 @@ static void start_run(struct run *r)
                 container_plan_free(plan);
                 return;
         }
-        c->starting++;
         r->is_starting = true;
         runtime_start(c->runtime, &plan->config, on_started, c);
         container_plan_free(plan);
 }
 
-/* As many at a time as help: more only make each of them late. */
 void containers_pump(struct containers *c)
 {
-        while (c->starting < c->starting_max && !list_is_empty(&c->queue)) {
-                struct list *l = list_pop_front(&c->queue);
+        struct list *l;
 
+        while ((l = list_pop_front(&c->asked)))
                 start_run(LIST_ITEM(l, struct run, start_link));
-        }
 }
 
 void containers_refuse(struct containers *c, const char *why)
 {
         struct list *l;
 
-        while ((l = list_pop_front(&c->queue))) {
+        while ((l = list_pop_front(&c->asked))) {
                 struct run *r = LIST_ITEM(l, struct run, start_link);
 
                 log_warn("container not started task=%s error=%s", ID_S(r->id), why);
@@ -318,7 +317,7 @@ void containers_start(struct containers *c, const struct agent_task *t)
                 tell_late(c, t->id, CONTAINER_FAILED, "it is not prepared");
                 return;
         }
-        list_push_back(&c->queue, &r->start_link);
+        list_push_back(&c->asked, &r->start_link);
 }
 
 /* --- stop and end --------------------------------------------------------------------------------
@@ -337,14 +336,16 @@ void containers_stop(struct containers *c, struct id task)
 
         if (!r || r->is_stopping)
                 return;
-        if (list_is_linked(&r->start_link)) { /* asked to start, not begun */
+        if (list_is_linked(&r->start_link)) { /* asked to start, and the journal not written */
                 list_remove(&r->start_link);
                 tell_late(c, task, CONTAINER_FAILED, "stopped before its start");
                 return;
         }
+        r->is_stopping = r->is_starting || r->is_running;
+        if (r->is_starting)
+                runtime_cancel(c->runtime, task);
         if (!r->is_running)
                 return;
-        r->is_stopping = true;
         health_forget(c->health, task);
         runtime_signal(c->runtime, task, r->stop_signal);
         r->grace = loop_timer_new(c->loop, on_grace_over, r);
@@ -560,8 +561,7 @@ int containers_open(struct loop *l, const struct containers_config *config, stru
         c->config = *config;
         c->runs = MAP_INIT(struct run, id, MAP_KEY_ID);
         c->volumes_dir = xasprintf("%s/agent/volumes", config->data_dir);
-        c->starting_max = (int)(2 * sysconf(_SC_NPROCESSORS_ONLN));
-        list_init(&c->queue);
+        list_init(&c->asked);
         list_init(&c->removals);
         list_init(&c->late);
         int r = open_parts(c, err);

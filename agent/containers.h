@@ -41,9 +41,9 @@ void containers_start(struct containers *c, const struct agent_task *t);
 void containers_stop(struct containers *c, struct id task);
 void containers_remove(struct containers *c, struct id task);
 
-/* Starts what was asked for, as many at a time as help: when the journal is written. */
+/* Starts what was asked for: when the journal is written. */
 void containers_pump(struct containers *c);
-/* What was asked to start and has not begun fails. */
+/* What was asked for since the last pump fails. */
 void containers_refuse(struct containers *c, const char *why);
 /* It runs, or will: its log may grow. */
 bool containers_is_live(struct containers *c, struct id task);

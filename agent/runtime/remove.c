@@ -5,8 +5,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "agent/runtime/runtime_internal.h"
 
@@ -143,6 +145,10 @@ void container_fail(struct container *c, const struct err *err)
         c->failure = *err;
         err_wrap(&c->failure, "task %s", c->title);
         container_unwatch(c);
+        list_remove(&c->queue_link);
+        if (c->start && c->start->supervisor >= 0)
+                syscall(SYS_pidfd_send_signal, c->start->supervisor, SIGKILL, NULL, 0);
+        start_done(c);
         cgroup_kill(&c->runtime->cgroups, c->name);
         c->is_removing = true;
         container_discard(c);

@@ -134,6 +134,7 @@ static struct runtime *runtime_new(struct loop *l, const struct runtime_config *
         r->root_fd = r->containers_fd = r->trash_fd = r->shim_fd = -1;
         r->containers = MAP_INIT(struct container, id, MAP_KEY_ID);
         r->starting_max = (int)MIN(MAX(cpus, 2), 64);
+        r->start_silence_ms = RUNTIME_START_SILENCE_MS;
         r->soon = loop_timer_new(l, on_soon, r);
         list_init(&r->queue);
         list_init(&r->failures);
@@ -224,8 +225,7 @@ void container_free(struct container *c)
         container_unwatch(c);
         while ((l = list_pop_front(&c->execs)))
                 free(LIST_ITEM(l, struct exec_wait, link));
-        if (c->phase == PHASE_STARTING)
-                c->runtime->n_starting--;
+        start_done(c);
         list_remove(&c->queue_link);
         map_remove(&c->runtime->containers, c);
         loop_timer_free(c->retry);

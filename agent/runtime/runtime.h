@@ -103,10 +103,21 @@ typedef void runtime_found_fn(void *arg, struct id id, bool is_running, pid_t pi
                               const struct container_exit *exit);
 int runtime_recover(struct runtime *r, runtime_found_fn *fn, void *arg);
 
-/* done: err NULL once the program has been executed, else why not, and nothing of it is left. */
+/* A start that gets nowhere for so long is given up: nothing is copied into its volumes, and no
+ * step of its set-up ends. One that gets on may last as long as it needs. It is far beyond what a
+ * slow disk takes, and below an update's wait for a new task (5 min), so that the reason is told.
+ */
+#define RUNTIME_START_SILENCE_MS 120000
+
+/* Starts wait in one queue: as many are under way as there are processors (those that take long do
+ * not count). done: err NULL once the program has been executed, else why not, and nothing of it is
+ * left. */
 typedef void runtime_started_fn(void *arg, struct id id, pid_t pid, const struct err *err);
 void runtime_start(struct runtime *r, const struct container_config *c, runtime_started_fn *done,
                    void *arg);
+/* Gives up a start that was not answered yet, queued or under way: what there is of it is killed,
+ * and its done is told ECANCELED. -ESRCH: no such start. */
+int runtime_cancel(struct runtime *r, struct id id);
 /* To the first process; kept for it while its supervisor has not answered. -ESRCH */
 int runtime_signal(struct runtime *r, struct id id, int signum);
 int runtime_kill(struct runtime *r, struct id id); /* all its processes, for sure */

@@ -46,6 +46,7 @@ struct container {
         char *title;            /* web.3 */
         struct list queue_link; /* queued for a start */
         struct buf spec;        /* until started */
+        struct start *start;    /* while it is under way */
         char *hosts;
         struct cgroup_limits limits;
         uint64_t caps;
@@ -67,6 +68,15 @@ struct container {
         bool is_removing, is_gone; /* gone: in the trash, its folder's thread may still be at it */
 };
 
+/* A start that has begun. */
+struct start {
+        bool has_slot;           /* it counts as one of those that are under way */
+        int supervisor;          /* pidfd */
+        struct loop_timer *look; /* whether it gets on */
+        int64_t moved_ms;        /* mono: when it last did */
+        char *doing;             /* heap: what it was at then; NULL: not known */
+};
+
 struct runtime {
         struct loop *loop;
         char *root, *cgroup_name;
@@ -77,6 +87,7 @@ struct runtime {
         struct map containers;
         struct list queue; /* waiting for their turn to start */
         int n_starting, starting_max;
+        int64_t start_silence_ms;
         struct loop_timer *soon;  /* what must not be called inside a submitting call */
         struct list failures;     /* of struct failure: starts refused at once */
         struct list exec_answers; /* of struct exec_wait: refused at once */
@@ -123,6 +134,8 @@ void container_look_later(struct container *c, int error);
 /* Folder and cgroup away, as soon as nothing lives there; then tells whoever waits and frees. */
 void container_discard(struct container *c);
 void queue_advance(struct runtime *r);
+void start_moved(struct container *c, const char *doing);
+void start_done(struct container *c); /* it came to an end, in whatever way; or had none */
 void runtime_soon(struct runtime *r);
 void execs_fail(struct container *c, int status);
 void exec_answered(struct container *c, const struct shim_message *m, const char *text);

@@ -1,7 +1,9 @@
 /*
  * A start: config to spec at once (borrowed strings end with the call), then the queue, as many at
  * a time as there are processors; then folder, cgroup, supervisor, and its message. What can fail
- * is told by the callback, after everything has been undone.
+ * is told by the callback, after everything has been undone. A start that takes long waits for
+ * something (another container that fills its volume, a network mount), not for a processor: it
+ * gives its place in the queue to another one, and is given up when it gets nowhere at all.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,8 +13,11 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "agent/runtime/runtime_internal.h"
+
+#define SLOT_MS 3000 /* how long a start counts as one that needs a processor */
 
 static void refuse(struct runtime *r, const struct container_config *c, runtime_started_fn *done,
                    void *arg, const struct err *err)
@@ -146,6 +151,7 @@ static void on_shim_exit(void *arg, pid_t pid, int status)
         (void)arg, (void)pid, (void)status;
 }
 
+/* The supervisor is our child and is reaped in the loop: the number is its own until then. */
 static int spawn(struct container *c, int *ret_socket)
 {
         struct runtime *r = c->runtime;
@@ -163,6 +169,13 @@ static int spawn(struct container *c, int *ret_socket)
         if (pid < 0) {
                 close(pair[0]);
                 return pid;
+        }
+        c->start->supervisor = (int)syscall(SYS_pidfd_open, pid, 0);
+        if (c->start->supervisor < 0) {
+                int result = -errno;
+
+                close(pair[0]); /* which ends it, as it has nothing to do */
+                return result;
         }
         fcntl(pair[0], F_SETFL, O_NONBLOCK);
         *ret_socket = pair[0];
@@ -205,6 +218,86 @@ static int begin(struct container *c, struct err *err)
         return result < 0 ? err_set(err, -result, "start supervisor: %s", err_name(result)) : 0;
 }
 
+/* --- how far it is -------------------------------------------------------------------------------
+ */
+static void leave_slot(struct container *c)
+{
+        struct runtime *r = c->runtime;
+
+        if (!c->start->has_slot)
+                return;
+        c->start->has_slot = false;
+        r->n_starting--;
+        runtime_soon(r);
+}
+
+static void on_look(void *arg)
+{
+        struct container *c = arg;
+        struct start *s = c->start;
+        int64_t limit_ms = c->runtime->start_silence_ms;
+        int64_t left_ms = s->moved_ms + limit_ms - time_now().mono_ms;
+        struct err err = {0};
+
+        leave_slot(c);
+        if (left_ms > 0) {
+                loop_timer_set(s->look, left_ms);
+                return;
+        }
+        err_set(&err, ETIMEDOUT, "%s: given up, nothing has happened for %lld s",
+                s->doing ? s->doing : "start", (long long)limit_ms / 1000);
+        container_fail(c, &err);
+}
+
+void start_moved(struct container *c, const char *doing)
+{
+        if (!c->start)
+                return;
+        c->start->moved_ms = time_now().mono_ms;
+        free(c->start->doing);
+        c->start->doing = *doing ? xstrdup(doing) : NULL;
+}
+
+static void start_new(struct container *c)
+{
+        struct runtime *r = c->runtime;
+
+        c->start = xnew(struct start);
+        c->start->supervisor = -1;
+        c->start->has_slot = true;
+        r->n_starting++;
+        c->start->look = loop_timer_new(r->loop, on_look, c);
+        start_moved(c, "");
+        loop_timer_set(c->start->look, MIN(SLOT_MS, r->start_silence_ms));
+}
+
+void start_done(struct container *c)
+{
+        struct start *s = c->start;
+
+        if (!s)
+                return;
+        leave_slot(c);
+        c->start = NULL;
+        loop_timer_free(s->look);
+        if (s->supervisor >= 0)
+                close(s->supervisor);
+        free(s->doing);
+        free(s);
+}
+
+int runtime_cancel(struct runtime *r, struct id id)
+{
+        struct container *c = map_get_id(&r->containers, id);
+        struct err err = {0};
+
+        if (!c || c->is_removing || (c->phase != PHASE_QUEUED && c->phase != PHASE_STARTING))
+                return -ESRCH;
+        err_set(&err, ECANCELED, "stopped before it had started");
+        container_fail(c, &err);
+        return 0;
+}
+
 void queue_advance(struct runtime *r)
 {
         while (r->n_starting < r->starting_max && !list_is_empty(&r->queue)) {
@@ -213,7 +306,7 @@ void queue_advance(struct runtime *r)
                 struct err err = {0};
 
                 c->phase = PHASE_STARTING;
-                r->n_starting++;
+                start_new(c);
                 if (begin(c, &err) < 0)
                         container_fail(c, &err);
         }

@@ -96,8 +96,6 @@ static void on_greeted(struct container *c, const struct shim_message *m, int pi
 
 static void on_started(struct container *c, const struct shim_message *m, int pidfd)
 {
-        struct runtime *r = c->runtime;
-
         if (c->phase != PHASE_STARTING) {
                 if (pidfd >= 0)
                         close(pidfd);
@@ -105,8 +103,7 @@ static void on_started(struct container *c, const struct shim_message *m, int pi
         }
         c->phase = PHASE_RUNNING;
         on_greeted(c, m, pidfd);
-        r->n_starting--;
-        runtime_soon(r);
+        start_done(c);
         c->started(c->started_arg, c->id, c->pid, NULL);
 }
 
@@ -141,6 +138,8 @@ static void on_message(struct container *c, const struct shim_message *m, const 
                 struct container_exit e = {
                         .status = m->status, .is_oom = m->value != 0, .time_ms = m->number};
                 container_ended(c, &e);
+        } else if (m->type == SHIM_PROGRESS) {
+                start_moved(c, text);
         } else if (m->type == SHIM_RESULT) {
                 exec_answered(c, m, text);
         }

@@ -28,6 +28,8 @@ static int open_source(const struct shim_mount *m)
         const char *source = spec_text(shim.spec, m->source);
         unsigned flags = OPEN_TREE_CLONE | AT_EMPTY_PATH |
                          (m->flags & SHIM_MOUNT_NONRECURSIVE ? 0 : AT_RECURSIVE);
+
+        progress_at("mount source", source);
         int fd = open(source, O_PATH | O_CLOEXEC);
 
         child_check(fd < 0 ? -errno : 0, "mount source", source);
@@ -112,6 +114,7 @@ static void fill_from_image(int fd, int root, int at, const struct shim_mount *m
         const char *source = spec_text(shim.spec, m->source);
         struct stat a, b;
 
+        progress_at("copy up", target);
         child_check(fstat(at, &a) < 0 || fstat(root, &b) < 0 ? -errno : 0, "copy up", target);
         if (a.st_dev != b.st_dev)
                 return;

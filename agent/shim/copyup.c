@@ -13,6 +13,7 @@
 
 #define COPY_DEPTH_MAX 64
 #define COPY_CHUNK     (1 << 20)
+#define ENTRY_BYTES    4096 /* what one costs on the disk, about */
 
 struct dirent64 {
         uint64_t ino;
@@ -58,11 +59,14 @@ static int copy_content(int in, int out, const struct stat *st)
 {
         struct timespec times[2] = {st->st_atim, st->st_mtim};
         ssize_t n;
+        int r = 0;
 
-        while ((n = sendfile(out, in, NULL, COPY_CHUNK)) > 0)
-                ;
-        if (n < 0 || fchown(out, st->st_uid, st->st_gid) < 0 ||
-            fchmod(out, st->st_mode & 07777) < 0 || futimens(out, times) < 0)
+        while (r == 0 && (n = sendfile(out, in, NULL, COPY_CHUNK)) != 0)
+                r = n < 0 ? -errno : fill_made(out, (size_t)n);
+        if (r < 0)
+                return r;
+        if (fchown(out, st->st_uid, st->st_gid) < 0 || fchmod(out, st->st_mode & 07777) < 0 ||
+            futimens(out, times) < 0)
                 return -errno;
         return 0;
 }
@@ -159,7 +163,10 @@ static int copy_folder(int from, int to, const char *name, const struct stat *st
 static int copy_entry(int from, int to, const char *name, int depth)
 {
         struct stat st, there;
+        int r = fill_made(to, ENTRY_BYTES);
 
+        if (r < 0)
+                return r;
         if (depth > COPY_DEPTH_MAX)
                 return -ELOOP;
         step();

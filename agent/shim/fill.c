@@ -4,17 +4,32 @@
  * container sees it, there is a file ".NAME.INODE.filling" until the copy is whole and on the disk.
  * Who has it locked copies, others wait; a byte in it says that a copy had begun: whoever locks it
  * then does the rest. The volume's folder itself is not locked: its containers could lock it, too.
+ *
+ * All show that they get on (progress.c): who copies by what has been copied, and by the marker's
+ * time for those who wait, which pass that on. So a copy may last as long as it needs, and one that
+ * stands still holds nobody up for longer than it may itself.
  */
 #include <limits.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "agent/shim/shim_internal.h"
 #include "agent/shim/sys.h"
 
+#define WAIT_MS      10
+#define SHOW_US      1000000    /* how often the marker's time is set */
+#define UNSYNCED_MAX (64 << 20) /* so that no single wait for the disk is a long one */
+
+/* The marker's descriptor while we copy; -1: or into a volume that nobody waits for. */
+static int filling = -1;
+static int64_t shown_us;
+static size_t unsynced;
+
 struct marker {
-        int beside; /* the folder that the volume's is in */
+        const char *source; /* the volume's path */
+        int beside;         /* the folder that the volume's is in */
         char name[NAME_MAX + 1];
 };
 
@@ -43,6 +58,7 @@ static int marker_open(struct marker *m, const char *source, int volume)
         text_add(&t, ".filling");
         if (t.n + 1 == t.cap)
                 return -ENAMETOOLONG;
+        m->source = source;
         m->beside = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         return m->beside < 0 ? -errno : 0;
 }
@@ -52,18 +68,55 @@ static bool marker_is_there(const struct marker *m)
         return faccessat(m->beside, m->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
 }
 
+int fill_made(int fd, size_t n_bytes)
+{
+        int64_t now_us = wall_us();
+
+        progress_made();
+        if (filling < 0)
+                return 0;
+        if (now_us - shown_us >= SHOW_US || now_us < shown_us) {
+                shown_us = now_us;
+                futimens(filling, NULL);
+        }
+        unsynced += n_bytes;
+        if (unsynced < UNSYNCED_MAX)
+                return 0;
+        unsynced = 0;
+        return syncfs(fd) < 0 ? -errno : 0;
+}
+
+/* Not asleep in the kernel: whether the one who has the lock gets on must be seen. */
+static int lock_patiently(const struct marker *m, int fd)
+{
+        struct timespec pause = {.tv_nsec = WAIT_MS * 1000000};
+        struct stat before = {0}, st;
+
+        for (bool is_first = true; flock(fd, LOCK_EX | LOCK_NB) < 0; is_first = false) {
+                if (errno != EWOULDBLOCK || fstat(fd, &st) < 0)
+                        return -errno;
+                if (is_first)
+                        progress_at("wait for another container that fills", m->source);
+                else if (st.st_mtim.tv_sec != before.st_mtim.tv_sec ||
+                         st.st_mtim.tv_nsec != before.st_mtim.tv_nsec)
+                        progress_made();
+                before = st;
+                nanosleep(&pause, NULL);
+        }
+        progress_at("fill", m->source);
+        return 0;
+}
+
 /* A locked descriptor of it; -EAGAIN: it was taken away while we waited. */
 static int marker_lock(const struct marker *m)
 {
         int fd = openat(m->beside, m->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
         struct stat held, named;
-        int r;
 
         if (fd < 0)
                 return -errno;
-        do
-                r = flock(fd, LOCK_EX) < 0 ? -errno : 0;
-        while (r == -EINTR);
+        int r = lock_patiently(m, fd);
+
         if (r == 0 && fstat(fd, &held) < 0)
                 r = -errno;
         if (r == 0 && (fstatat(m->beside, m->name, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
@@ -100,8 +153,10 @@ static int fill_locked(const struct marker *m, int fd, int from, int volume)
                 r = begin(m, fd, from, volume);
         }
         step();
+        filling = fd;
         if (r == 0)
                 r = copy_up(from, volume);
+        filling = -1;
         step();
         if (r == 0 && syncfs(volume) < 0)
                 r = -errno;

@@ -18,6 +18,7 @@
 #include "agent/shim/sys.h"
 
 #define FORGET_WAIT_MS 200
+#define PROGRESS_MS    1000 /* how often a start that lasts is looked at */
 
 struct shim shim = {.cgroup2_fd = -1, .oom_fd = -1, .pidfd = -1, .out_fd = {-1, -1}};
 
@@ -27,6 +28,7 @@ static void remove_traces(void)
         unlinkat(shim.folder_fd, "state", 0);
 }
 
+/* Whoever finds the folder before the end of the first process must find an unfinished start. */
 static _Noreturn void give_up(int err, int exit_code, const char *text)
 {
         struct shim_message m = {.type = SHIM_FAILED,
@@ -34,12 +36,12 @@ static _Noreturn void give_up(int err, int exit_code, const char *text)
                                  .status = exit_code,
                                  .length = (uint32_t)strlen(text)};
 
+        if (shim.spec)
+                remove_traces();
         if (shim.pid > 0) {
                 sys_pidfd_kill(shim.pidfd, SIGKILL);
                 waitpid(shim.pid, NULL, 0);
         }
-        if (shim.spec)
-                remove_traces();
         message_send(SHIM_FD_SOCKET, &m, text, -1, MSG_DONTWAIT);
         _exit(1);
 }
@@ -167,6 +169,7 @@ static void make_container(int sync[2])
 
         check(log_open(), "open log");
         check(serve_listen(), "listen");
+        check(progress_open(), "get memory");
         make_pipes(stdio, ends);
         check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0 ? -errno : 0,
               "make socket");
@@ -204,12 +207,36 @@ static void take_terminal(int fd)
         fcntl(fd, F_SETFL, O_NONBLOCK);
 }
 
-/* An agent that has gone means that the start is nobody's: it must not go on. */
 static bool is_agent_gone(void)
 {
         struct pollfd p = {.fd = SHIM_FD_SOCKET, .events = 0};
 
         return poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR);
+}
+
+static void tell_progress(void)
+{
+        char text[SHIM_TEXT_MAX];
+        struct shim_message m = {.type = SHIM_PROGRESS};
+
+        if (!progress_look(text))
+                return;
+        m.length = (uint32_t)strlen(text);
+        message_send(SHIM_FD_SOCKET, &m, text, -1, MSG_DONTWAIT);
+}
+
+/* Until the first process has something to say, which may never be. An agent that has gone means
+ * that the start is nobody's: it must not go on. */
+static void wait_for_child(int sync)
+{
+        struct pollfd p[] = {{.fd = sync, .events = POLLIN}, {.fd = SHIM_FD_SOCKET}};
+
+        while (!p[0].revents) {
+                if (poll(p, 2, PROGRESS_MS) == 0)
+                        tell_progress();
+                if (p[1].revents)
+                        give_up(ECANCELED, 125, "agent has gone");
+        }
 }
 
 static void see_it_start(int sync)
@@ -220,6 +247,9 @@ static void see_it_start(int sync)
                 struct shim_message m;
                 char text[SHIM_TEXT_MAX + 1];
                 int fd = -1, n = 1;
+
+                if (!is_ready)
+                        wait_for_child(sync);
                 int r = message_receive(sync, &m, text, sizeof(text) - 1, &fd, &n, 0);
 
                 if (r == -EPIPE && is_ready)
@@ -233,14 +263,13 @@ static void see_it_start(int sync)
                         take_terminal(fd);
                         continue;
                 }
-                if (is_agent_gone())
-                        give_up(ECANCELED, 125, "agent has gone");
                 is_ready = true;
                 m = (struct shim_message){.type = SHIM_START};
                 if (message_send(sync, &m, "", -1, 0) < 0)
                         is_ready = false;
         }
         close(sync);
+        progress_close();
 }
 
 static void write_exit(const struct shim_message *m)

@@ -3,9 +3,9 @@
  * agent/runtime starts build/swarm-shim with a SEQPACKET socket (descriptor SHIM_FD_SOCKET) and the
  * program's own sealed copy (SHIM_FD_EXE), and sends one SHIM_START message with descriptors; the
  * supervisor answers STARTED (with a pidfd) or FAILED, later EXITED, and serves requests, also over
- * the listening socket "sock" in the container's folder. All is in the machine's own byte order:
- * the two are programs of one host. Versions only grow; an agent speaks every older one. Compiles
- * with glibc and musl.
+ * the listening socket "sock" in the container's folder. A start that lasts is told of by PROGRESS.
+ * All is in the machine's own byte order: the two are programs of one host. Versions only grow; an
+ * agent speaks every older one. Compiles with glibc and musl.
  */
 #pragma once
 
@@ -94,6 +94,7 @@ enum shim_type {
         SHIM_EXEC,      /* agent: number: time-out in ms; text: arguments, each with its NUL */
         SHIM_FORGET,    /* agent, after EXITED: the container is being removed */
         SHIM_RESULT,    /* shim: value: 0 or -errno; of EXEC also status, text: output */
+        SHIM_PROGRESS,  /* shim, while it starts: something was done; text: what it is at */
 };
 
 /* A message is this head and length more bytes. */

@@ -1,9 +1,9 @@
 /*
  * The supervisor's inside. One thread, no heap, no stdio: all state is static and bounded. Files:
  * main.c (start, state, end), spec.c (bounds), child.c (the order of steps in the container's first
- * process), rootfs.c (opening below a root), mounts.c, dev.c, binds.c, fill.c, copyup.c (file
- * systems), user.c, creds.c (identity, limits, capabilities, exec), log.c, serve.c, exec.c,
- * message.c, init.c.
+ * process), progress.c (how far it is), rootfs.c (opening below a root), mounts.c, dev.c, binds.c,
+ * fill.c, copyup.c (file systems), user.c, creds.c (identity, limits, capabilities, exec), log.c,
+ * serve.c, exec.c, message.c, init.c.
  */
 #pragma once
 
@@ -63,6 +63,13 @@ static inline void step(void)
 }
 #endif
 
+/* --- progress.c. open: before the first process is made; close: once its program runs. --- */
+int progress_open(void);
+void progress_close(void);
+void progress_at(const char *what, const char *name); /* what is begun now, and may last */
+void progress_made(void);                             /* it goes on */
+bool progress_look(char text[SHIM_TEXT_MAX]);         /* it has gone on since the last look */
+
 /* --- child.c --- */
 _Noreturn void child_main(int sync_fd, const int stdio[3]);
 void child_join_cgroups(void);
@@ -89,6 +96,7 @@ void binds_open(void);                     /* before the tree becomes private */
 void binds_attach(int root);
 /* source: the volume's path on the host; NULL: nobody else fills it, now or later. */
 int fill_volume(int from, int to, const char *source);
+int fill_made(int fd, size_t n_bytes); /* so much was copied, to fd's file system */
 int copy_is_empty(int folder);
 int copy_owner(int from, int to); /* and mode */
 int copy_up(int from, int to);    /* what is in to already stays */

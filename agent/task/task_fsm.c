@@ -80,6 +80,7 @@ struct task_step task_fsm_step(const struct task_fsm *f)
                 return (struct task_step){f->state, f->is_removed ? ACT_REMOVE : ACT_NONE};
         case PHASE_GONE: return (struct task_step){f->state, f->is_removed ? ACT_FORGET : ACT_NONE};
         case PHASE_STARTING:
+                return (struct task_step){f->state, wants_end(f) ? ACT_STOP : ACT_NONE};
         case PHASE_STOPPING:
         case PHASE_REMOVING: return none;
         }
@@ -98,7 +99,7 @@ void task_fsm_did(struct task_fsm *f, enum task_act act)
                 f->phase = PHASE_STARTING;
                 break;
         case ACT_STOP:
-                assert(f->phase == PHASE_RUNNING);
+                assert(f->phase == PHASE_STARTING || f->phase == PHASE_RUNNING);
                 f->phase = PHASE_STOPPING;
                 break;
         case ACT_REMOVE:
@@ -145,17 +146,22 @@ static void end_of_failure(const struct task_fsm *f, const struct container_even
                  str_is_empty(e->text) ? "container: failed for an unknown reason" : e->text);
 }
 
-static bool has_process(enum task_phase p)
+static bool can_exit(enum task_phase p)
 {
         return p == PHASE_STARTING || p == PHASE_RUNNING || p == PHASE_STOPPING;
+}
+
+/* Of one that is being stopped its start fails, if it had not come to its end. */
+static bool can_fail(enum task_phase p)
+{
+        return p == PHASE_PREPARING || p == PHASE_STARTING || p == PHASE_STOPPING;
 }
 
 static bool on_end(struct task_fsm *f, const struct container_event *e, struct task_end *ret)
 {
         bool is_exit = e->kind == CONTAINER_EXITED;
 
-        if (is_exit ? !has_process(f->phase)
-                    : f->phase != PHASE_PREPARING && f->phase != PHASE_STARTING)
+        if (!(is_exit ? can_exit(f->phase) : can_fail(f->phase)))
                 return false;
         if (!task_state_is_terminal(f->state)) {
                 if (is_exit)

@@ -9,9 +9,11 @@
  *             |          (a prepare that failed: REJECTED)                 | SHUTDOWN (as desired)
  *             +--- SHUTDOWN, from anywhere, when nothing runs
  *
- *   phase   NONE -prepare-> PREPARING -> PREPARED -start-> STARTING -> RUNNING -stop-> STOPPING
- *                              |                              |           |               |
- *                              +------------> ENDED <---------+-----------+---------------+
+ *   phase   NONE -prepare-> PREPARING -> PREPARED -start-> STARTING -> RUNNING
+ *                              |                              |           |
+ *                              |                              +-- stop ---+-> STOPPING
+ *                              |                              |           |      |
+ *                              +------------> ENDED <---------+-----------+------+
  *           PREPARED, ENDED -remove-> REMOVING -> GONE; NONE and GONE are forgotten
  *
  * Invariant: a container is started at most once, and a task is COMPLETE, FAILED or SHUTDOWN only

@@ -233,6 +233,11 @@ static void port_stop(void *arg, struct id task)
         struct sim_agent *a = arg;
         struct sim_container *c = sim_agent_find(a, task);
 
+        if (c && c->state == SIM_STARTING) {
+                c->state = SIM_ENDED;
+                later(a, true, task, CONTAINER_FAILED, 0, sim_between(a->sim, 1, 300));
+                return;
+        }
         if (!c || c->is_stopping || c->state != SIM_RUNNING)
                 return;
         c->is_stopping = true;

@@ -216,19 +216,28 @@ static void shut_down_while_preparing_is_told_at_once(void **state)
         fake_expect(f, "prepare 1");
 }
 
-static void stop_during_start_waits_for_it(void **state)
+/* It is not waited for: it may never end. Whether it fails then, or had just come to its end and
+ * the container does, the task is shut down, once. */
+static void stop_during_start(void **state)
 {
         struct fake *f = *state;
 
         fake_begin(f);
-        fake_give_set(f, &(struct fake_set){.tasks = {{1, TASK_RUNNING}}});
+        fake_give_set(f, &(struct fake_set){.tasks = {{1, TASK_RUNNING}, {2, TASK_RUNNING}}});
         fake_happen(f, 1, CONTAINER_PREPARED);
-        fake_give_set(f, &(struct fake_set){.tasks = {{1, TASK_SHUTDOWN}}});
-        fake_expect(f, "prepare 1 start 1");
-        fake_happen(f, 1, CONTAINER_STARTED);
-        fake_expect(f, "stop 1");
-        fake_end(f, 1, 0, false);
-        fake_expect_sent(f, "status 1: 1=shutdown");
+        fake_happen(f, 2, CONTAINER_PREPARED);
+        fake_expect(f, "prepare 1 prepare 2 start 1 start 2");
+        fake_give_set(f, &(struct fake_set){.tasks = {{1, TASK_SHUTDOWN}, {2, TASK_SHUTDOWN}}});
+        fake_expect(f, "stop 1 stop 2");
+        fake_happen(f, 1, CONTAINER_FAILED);
+        fake_happen(f, 2, CONTAINER_STARTED);
+        fake_end(f, 2, 0, false);
+        fake_expect(f, "");
+        fake_expect_sent(f, "status 1: 1=shutdown 2=starting[stopping]");
+        fake_acknowledge(f, 1);
+        fake_expect_sent(f, "status 2: 2=shutdown");
+        fake_give_set(f, &(struct fake_set){.removed = 1});
+        fake_expect(f, "remove 1");
 }
 
 static void removed_while_running_is_stopped_first(void **state)
@@ -639,7 +648,7 @@ int main(void)
                 T(failed_start_is_failed),
                 T(removed_while_preparing),
                 T(shut_down_while_preparing_is_told_at_once),
-                T(stop_during_start_waits_for_it),
+                T(stop_during_start),
                 T(removed_while_running_is_stopped_first),
                 T(complete_set_removes_the_rest),
                 T(complete_set_in_parts),
