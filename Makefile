@@ -134,6 +134,11 @@ install: all
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 644 deploy/completions/swarmctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/swarmctl
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in swarm-manager swarm-agent; do \
+	  sed 's|@PREFIX@|$(PREFIX)|g' deploy/systemd/$$unit.service.in \
+	    >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service || exit 1; \
+	done
 
 # --- tests ----------------------------------------------------------------------------------------
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBS_ALL)

@@ -136,7 +136,10 @@ static void on_keep_alive(void *arg)
 static int read_keys(const struct client_config *config, struct net_keys *keys, uint8_t *server_key,
                      struct err *err)
 {
-        const char *dir = config->data_dir ? config->data_dir : CLIENT_DEFAULT_DATA_DIR;
+        const char *dir = config->data_dir ? config->data_dir : getenv("SWARM_DATA_DIR");
+
+        if (str_is_empty(dir))
+                dir = CLIENT_DEFAULT_DATA_DIR;
         int r = identity_read_node_key(dir, keys, err);
 
         if (r >= 0)

@@ -37,7 +37,8 @@ struct client;
 
 struct client_config {
         const char *host; /* ipc://PATH or tcp://HOST:PORT; NULL: SWARM_HOST, then the default */
-        const char *data_dir; /* for tcp: holds node.key and cluster.pub; NULL: the default */
+        const char *data_dir; /* for tcp: holds node.key and cluster.pub; NULL: SWARM_DATA_DIR, then
+                               * the default */
 };
 
 /* Fails at once when nobody listens there. */

@@ -300,7 +300,8 @@ static int run_rm(struct ctl *ctl, const struct args *args)
 /* --- the table -----------------------------------------------------------------------------------
  */
 static const struct flag ls_flags[] = {
-        {"filter", 'f', FLAG_LIST, "Only these: id=, name=, role=, label=, node.label=", NULL},
+        {"filter", 'f', FLAG_LIST,
+         "Only these: id=, name=, role=, membership=, label=, node.label=", NULL},
         {"format", 0, FLAG_STRING, "table, json or a template", NULL},
         {"quiet", 'q', FLAG_BOOL, "Show ids only", NULL},
         {0},

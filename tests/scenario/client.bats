@@ -163,3 +163,24 @@ completed() {
         [ "$(completed 'swarmctl image inspect tool:')" = 1 ]
         [ "$(SWARM_HOST=x completed 'swarmctl --host ipc:///none service ps ')" = "" ]
 }
+
+@test "over tcp with a manager's keys, and only with them" {
+        at=tcp://$(host_address m1):7377
+        SWARM_DATA_DIR=$CLUSTER/m1 host_run n1 "$BUILD/swarmctl" --host "$at" node ls -q | grep -q .
+        SWARM_DATA_DIR=$CLUSTER/none expect_fail 1 "tcp needs the keys of a manager's data-dir" host_run n1 "$BUILD/swarmctl" --host "$at" info
+        SWARM_DATA_DIR=$CLUSTER/n1 expect_fail 1 "" host_run n1 "$BUILD/swarmctl" --host "$at" info
+}
+
+@test "a manager and an agent with one folder are one node" {
+        daemon_start m1a m1 "$BUILD/swarm-agent" --data-dir "$CLUSTER/m1" --hostname m1 --advertise "$(host_address m1)" \
+                --shim "$BUILD/swarm-shim" --cgroup-parent "$CLUSTER_TAG-m1" \
+                --join "$(host_address m1):7377" --token "$(ctl swarm join-token -q worker)"
+        wait_for 20 "the agent" node_is m1 ready
+        [ "$(ctl node ls --filter membership=accepted -q | wc -l)" = 2 ]
+        [ "$(ctl node ls --filter role=manager --format '{{.Hostname}} {{.ManagerStatus}}')" = "m1 Leader" ]
+        ctl service create --quiet --name here --network none --constraint node.role==manager tool:1 /bin/sleep 1000
+        service_running here 1
+        ctl service rm here
+        wait_for 20 "its end" eval '[ -z "$(container_pids m1)" ]'
+        daemon_stop m1a
+}
