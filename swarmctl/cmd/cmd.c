@@ -173,6 +173,22 @@ static int run_command(struct ctl *ctl, const struct command *c, int argc, char 
         return finish_output(ctl, r);
 }
 
+/* What Docker has commands for, and is done otherwise here. */
+static int fail_unknown(struct ctl *ctl, const char *noun, const char *verb)
+{
+        static const char *const elsewhere[][3] = {
+                {"swarm", "init", "a cluster is made by swarm-manager --init"},
+                {"swarm", "join", "a node joins by swarm-agent --join HOST:PORT --token TOKEN"},
+                {"swarm", "leave", "a node is taken out by swarmctl node rm"},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(elsewhere); i++)
+                if (str_is_equal(noun, elsewhere[i][0]) && str_is_equal(verb, elsewhere[i][1]))
+                        return ctl_usage(ctl, "unknown command: swarmctl %s %s: %s", noun, verb,
+                                         elsewhere[i][2]);
+        return ctl_usage(ctl, "unknown command: swarmctl %s %s", noun, verb);
+}
+
 /* Finds the command that the words name, and runs it or shows help. */
 static int dispatch(struct ctl *ctl, const struct command *const *tables, char *const *words,
                     size_t n, bool help)
@@ -195,7 +211,7 @@ static int dispatch(struct ctl *ctl, const struct command *const *tables, char *
         }
         c = command_find(tables, words[0], words[1]);
         if (!c)
-                return ctl_usage(ctl, "unknown command: swarmctl %s %s", words[0], words[1]);
+                return fail_unknown(ctl, words[0], words[1]);
         if (help)
                 return (help_print_command(c), finish_output(ctl, CLIENT_EXIT_DONE));
         return run_command(ctl, c, (int)n - 2, words + 2);
@@ -218,5 +234,7 @@ int cmd_main(const struct command *const *tables, int argc, char *const *argv)
                 printf("swarmctl version %s\n", SWARM_VERSION);
                 return finish_output(&ctl, CLIENT_EXIT_DONE);
         }
+        if (a.n_rest > 0 && str_is_equal(a.rest[0], "help"))
+                return dispatch(&ctl, tables, a.rest + 1, a.n_rest - 1, true);
         return dispatch(&ctl, tables, a.rest, a.n_rest, args_on(&a, "help"));
 }

@@ -101,6 +101,18 @@ int list_call(struct ctl *ctl, Swarm__Request *q, struct responses *ret)
         return exit_code;
 }
 
+void responses_append(struct responses *to, struct responses *from)
+{
+        if (from->n > 0) {
+                to->cap = to->n + from->n;
+                to->v = xreallocarray(to->v, to->cap, sizeof(Swarm__Response *));
+                memcpy(to->v + to->n, from->v, from->n * sizeof(Swarm__Response *));
+                to->n += from->n;
+        }
+        free(from->v);
+        *from = (struct responses){0};
+}
+
 void responses_done(struct responses *r)
 {
         for (size_t i = 0; i < r->n; i++)

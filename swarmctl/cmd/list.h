@@ -32,5 +32,6 @@ struct responses {
 
 /* Sends the request and waits for the whole answer. Returns 0 or an exit code, said. */
 int list_call(struct ctl *ctl, Swarm__Request *q, struct responses *ret);
+void responses_append(struct responses *to, struct responses *from); /* empties from */
 void responses_done(struct responses *r);
 #define _cleanup_responses_ __attribute__((cleanup(responses_done)))

@@ -100,12 +100,23 @@ static int parse_recursive(Swarm__Mount *m, const char *v)
         return 0;
 }
 
+/* Docker's, and of no effect on Linux there either. */
+static int parse_consistency(const char *v)
+{
+        static const char *const known[] = {"default", "consistent", "cached", "delegated"};
+
+        for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+                if (str_is_equal(v, known[i]))
+                        return 0;
+        return -EINVAL;
+}
+
 static bool is_any(const char *s, const char *a, const char *b, const char *c)
 {
         return str_is_equal(s, a) || str_is_equal(s, b) || str_is_equal(s, c);
 }
 
-/* -EINVAL: bad value; -ENOKEY: no such key. */
+/* -EINVAL: bad value; -ENOKEY: no such key; -EOPNOTSUPP: one of Docker's. */
 static int set_key(Swarm__Mount *m, const char *key, const char *v)
 {
         if (str_is_equal(key, "type"))
@@ -132,6 +143,11 @@ static int set_key(Swarm__Mount *m, const char *key, const char *v)
                 return parse_size(v, &m->tmpfs_size);
         if (str_is_equal(key, "tmpfs-mode"))
                 return parse_mode(m, v);
+        if (str_is_equal(key, "consistency"))
+                return parse_consistency(v);
+        if (is_any(key, "volume-driver", "volume-opt", "volume-label") ||
+            str_is_equal(key, "image-subpath"))
+                return -EOPNOTSUPP;
         return -ENOKEY;
 }
 
@@ -151,6 +167,8 @@ static int set_field(Swarm__Mount *m, const char *field, struct err *err)
         switch (set_key(m, key, eq ? eq + 1 : "true")) {
         case 0: return 0;
         case -ENOKEY: return err_set(err, EINVAL, "unknown key \"%s\"", key);
+        case -EOPNOTSUPP:
+                return err_set(err, EINVAL, "key %s is not supported by this version", key);
         default: return err_set(err, EINVAL, "invalid value for %s: %s", key, eq ? eq + 1 : "");
         }
 }

@@ -152,6 +152,17 @@ static void format_ids(const struct args *args, Swarm__Task **tasks, size_t n, s
                 buf_printf(out, "%s\n", text_id(&tasks[i]->id, !args_on(args, "no-trunc")).s);
 }
 
+/* An object that was named twice has its tasks in the list twice. */
+static size_t drop_doubles(Swarm__Task **tasks, size_t n)
+{
+        size_t kept = 0;
+
+        for (size_t i = 0; i < n; i++)
+                if (kept == 0 || compare_bytes(&tasks[kept - 1]->id, &tasks[i]->id) != 0)
+                        tasks[kept++] = tasks[i];
+        return kept;
+}
+
 int tasks_format(const struct args *args, Swarm__Task **tasks, size_t n, int64_t now_ms,
                  struct buf *out, struct err *err)
 {
@@ -165,6 +176,7 @@ int tasks_format(const struct args *args, Swarm__Task **tasks, size_t n, int64_t
                 return r;
         if (n)
                 qsort(tasks, n, sizeof(*tasks), compare_tasks);
+        n = drop_doubles(tasks, n);
         if (args_on(args, "quiet") && !format) {
                 format_ids(args, tasks, n, out);
                 return 0;
@@ -214,17 +226,27 @@ int tasks_run_ps(struct ctl *ctl, const struct args *args, char *const *refs, si
         Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
         _cleanup_filters_ struct filters filters = {0};
         _cleanup_responses_ struct responses parts = {0};
-        int r = filters_read(ctl, args, filter_task_keys, &filters);
+        int r = filters_read(ctl, args, filter_task_keys, &filters), one = 0;
 
         if (r)
                 return r;
         list.filters = filters.v;
         list.n_filters = filters.n;
-        list.refs = (char **)(uintptr_t)refs;
-        list.n_refs = n;
+        list.n_refs = 1;
         list.refs_are_nodes = refs_are_nodes;
         q.kind_case = SWARM__REQUEST__KIND_TASK_LIST;
         q.task_list = &list;
-        r = list_call(ctl, &q, &parts);
-        return r ? r : print_parts(ctl, args, &parts);
+        /* What is not there does not keep the others from being shown. */
+        for (size_t i = 0; i < n && one <= CLIENT_EXIT_REFUSED; i++) {
+                struct responses found = {0};
+
+                list.refs = (char **)(uintptr_t)&refs[i];
+                one = list_call(ctl, &q, &found);
+                responses_append(&parts, &found);
+                r = one ? one : r;
+        }
+        if (r && parts.n == 0)
+                return r;
+        one = print_parts(ctl, args, &parts);
+        return one ? one : r;
 }

@@ -36,6 +36,10 @@ setup_file() {
         expect_fail 1 "scale can only be used with replicated" ctl service scale every=3
         printf 'A=1\nB C=2\n' >"$BATS_TEST_TMPDIR/env"
         expect_fail 1 "line 2: variable \"B C\" contains whitespace" ctl service create --env-file "$BATS_TEST_TMPDIR/env" tool:1 /bin/true
+        expect_fail 1 "no such service: nope" ctl service ps nope one
+        [ "$(ctl service ps nope one one --format '{{.Name}}' 2>/dev/null)" = one.1 ]
+        expect_fail 1 "no such node: nope" ctl node ps nope n1
+        [ "$(ctl help service scale)" = "$(ctl service scale --help)" ]
         expect_fail 1 "no such service: nope" ctl service rm nope one
         expect_fail 1 "standard output: no space left" eval 'ctl info >/dev/full'
         ctl service rm every

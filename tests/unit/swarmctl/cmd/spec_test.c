@@ -194,6 +194,8 @@ static const struct {
          "mount \"type=tmpfs,src=a,dst=/a\": a tmpfs mount has no source"},
         {"--mount src=/a,dst=/a", "mount \"src=/a,dst=/a\": \"/a\" is not a name of a volume"},
         {"--mount dst=/a,foo=1", "mount \"dst=/a,foo=1\": unknown key \"foo\""},
+        {"--mount dst=/a,volume-label=a=b",
+         "mount \"dst=/a,volume-label=a=b\": key volume-label is not supported by this version"},
         {"--mount dst", "mount \"dst\": field \"dst\" must be KEY=VALUE"},
         {"--mount type=npipe,dst=/a", "mount \"type=npipe,dst=/a\": invalid value for type: npipe"},
         {"--mount dst=/a,ro=x", "mount \"dst=/a,ro=x\": invalid value for ro: x"},
