@@ -3,7 +3,7 @@
 #   sudo make demo     install what is needed, build, run the story on a local three-node cluster
 #   sudo make check    install what is needed, build, run every test
 #
-# Other targets: deps all install asan unit sim mutants bench tidy format clean (see README.md)
+# Other targets: deps all install asan unit sim mutants soak bench tidy format clean (see README.md)
 
 ifeq ($(origin CC),default)
 CC      := gcc
@@ -61,7 +61,7 @@ BINARIES := $(BUILD)/swarm-manager $(BUILD)/swarm-agent $(BUILD)/swarm-shim $(BU
             $(BUILD)/swarmctl
 UNITS    := $(UNIT_C:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: FORCE all deps install asan unit golden sim check bench tidy format demo clean tests fuzz fuzz-programs mutants
+.PHONY: FORCE all deps install asan unit golden sim check bench tidy format demo clean tests fuzz fuzz-programs mutants soak
 .SECONDARY:
 all: $(BINARIES)
 
@@ -169,6 +169,9 @@ golden: tests
 SEED ?= 1
 sim: $(BUILD)/tests/sim-run
 	$(BUILD)/tests/sim-run --seed $(SEED) --verbose
+# Both simulators on new seeds, without end or for SOAK_SECONDS, until one fails.
+soak: $(BUILD)/tests/sim-run $(BUILD)/tests/raft-sim-run
+	BUILD=$(BUILD) tests/soak.sh
 # Deliberate bugs: the tests must catch each.
 mutants: tests
 	BUILD=$(BUILD) CC="$(CC)" tests/sim/mutants/run.sh

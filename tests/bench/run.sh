@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.." || exit 1
 [ "$(id -u)" = 0 ] || { echo "bench: needs root (namespaces, cgroups)" >&2; exit 1; }
 # shellcheck source=deploy/demo/lib.sh
 . deploy/demo/lib.sh || exit 1
-BENCH=${BENCH:-store sched start cluster committed}
+BENCH=${BENCH:-store sched raft start cluster committed}
 lines=$(mktemp)
 trap 'cluster_down; rm -f "$lines" "$lines.failed"' EXIT
 
@@ -90,6 +90,7 @@ for b in $BENCH; do
         case $b in
         store) "$BUILD/bench/store_bench" ;;
         sched) "$BUILD/bench/sched_bench" ;;
+        raft) "$BUILD/bench/raft_bench" ;;
         start) "$BUILD/bench/start_bench" ;;
         cluster) bench_cluster ;;
         committed) bench_committed ;;

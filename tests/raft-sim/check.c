@@ -209,12 +209,44 @@ static void check_change(struct node *n, uint64_t index, const struct raft_entry
                 fail(n->w, "node %lu changes members before it has agreed on anything", n->id);
 }
 
-static void on_members(struct world *w, const struct raft_entry *e)
+static bool is_same_list(const struct raft_members *a, const struct raft_members *b)
+{
+        bool is_same = a->n == b->n;
+
+        for (size_t i = 0; i < a->n && is_same; i++)
+                is_same = a->of[i].id == b->of[i].id && a->of[i].is_voter == b->of[i].is_voter &&
+                          str_is_equal(a->of[i].address, b->of[i].address);
+        return is_same;
+}
+
+/* Its term and members are what was agreed at its index. */
+void check_base(struct node *n, const struct raft_base *base)
+{
+        struct world *w = n->w;
+        size_t i = w->n_agreed;
+
+        if (base->index == 0)
+                return;
+        if (base->index > w->committed || base->term != w->slots[base->index].term) {
+                fail(w, "node %lu: a base of index %lu and term %lu, which is not agreed", n->id,
+                     base->index, base->term);
+                return;
+        }
+        while (i > 0 && w->agreed[i - 1].index > base->index)
+                i--;
+        if (i > 0 && !is_same_list(&w->agreed[i - 1].members, &base->members))
+                fail(w, "node %lu: the base at %lu has members that were not those", n->id,
+                     base->index);
+}
+
+static void on_members(struct world *w, uint64_t index, const struct raft_entry *e)
 {
         struct node *it;
 
         if (raft_members_decode(e->bytes->data, e->bytes->len, &w->members) < 0)
                 fail(w, "members cannot be read");
+        w->agreed = xreallocarray(w->agreed, w->n_agreed + 1, sizeof(*w->agreed));
+        w->agreed[w->n_agreed++] = (struct list_of_members){index, w->members};
         w->counts.changes++;
         FOREACH_NODE (it, w) {
                 bool is_member = raft_members_find(&w->members, it->id) != NULL;
@@ -233,6 +265,8 @@ void check_write(struct node *n, const struct raft_write *write)
 {
         if (write->from && write->from <= n->told)
                 fail(n->w, "node %lu writes over entry %lu, which was agreed", n->id, write->from);
+        if (write->install)
+                check_base(n, write->install);
         for (size_t i = 0; i < write->n_entries; i++) {
                 const struct raft_entry *e = &write->entries[i];
 
@@ -261,7 +295,7 @@ static void commit_first(struct node *n, uint64_t index, const struct raft_entry
         w->committed = index;
         w->counts.commits++;
         if (e->kind == RAFT_ENTRY_MEMBERS)
-                on_members(w, e);
+                on_members(w, index, e);
 }
 
 void check_commit(struct node *n, uint64_t index)

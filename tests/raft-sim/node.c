@@ -339,6 +339,7 @@ static void cut(struct node *n, uint64_t index)
         if (node_step(n, &e) < 0)
                 fail(n->w, "node %lu: may not cut its log at %lu", n->id, index);
         op.base = *raft_base(n->raft);
+        check_base(n, &op.base);
         disk_queue(n, &op);
 }
 

@@ -60,6 +60,7 @@ struct node *find_leader(struct world *w); /* one that thinks it is */
 void check_leader(struct node *n);
 void check_vote(struct node *n, const struct raft_message *m); /* leaves n */
 void check_write(struct node *n, const struct raft_write *write);
+void check_base(struct node *n, const struct raft_base *base); /* comes to stand on n's disk */
 void check_commit(struct node *n, uint64_t index);
 void check_applied(struct node *n, const struct raft_entry *e);
 void check_leading(struct node *n);           /* after each step of a leader */

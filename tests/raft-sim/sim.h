@@ -115,6 +115,8 @@ struct world {
         size_t n_leaders;
         struct list_of_members *lists; /* all that ever came into a log */
         size_t n_lists;
+        struct list_of_members *agreed; /* those of them that were committed, in order */
+        size_t n_agreed;
         struct slot *slots; /* by index */
         size_t n_slots;
         uint64_t committed;

@@ -357,8 +357,12 @@ int main(int argc, char **argv)
                 } else if (str_is_equal(argv[i], "--seeds") && has_value &&
                            parse_u64(argv[i + 1], &n) == 0) {
                         i++;
+                } else if (str_is_equal(argv[i], "--from") && has_value &&
+                           parse_u64(argv[i + 1], &first) == 0) {
+                        i++;
                 } else {
-                        fprintf(stderr, "usage: sim-run [--seed N | --seeds N] [--verbose]\n");
+                        fprintf(stderr,
+                                "usage: sim-run [--seed N | --seeds N [--from N]] [--verbose]\n");
                         return 2;
                 }
         }

@@ -164,6 +164,10 @@ static void test_no_vote_for_a_log_that_lacks_something(void **state UNUSED)
         m.vote.last_index = 100;
         assert_false(gets_vote(&c, &m));
         m.term++;
+        m.vote.is_transfer = true; /* the word of a leader is no log */
+        assert_false(gets_vote(&c, &m));
+        m.vote.is_transfer = false;
+        m.term++;
         m.vote.last_term = 2;
         m.vote.last_index = 1;
         assert_true(gets_vote(&c, &m));

@@ -27,6 +27,31 @@ static void test_a_read_waits_for_a_majority(void **state UNUSED)
 }
 
 /* Reads that come while a round is out share the next: what they need was not asked by this one. */
+/* They have no say in who leads. */
+static void test_learners_confirm_no_read(void **state UNUSED)
+{
+        struct cores c;
+
+        cores_init(&c, 3);
+        cores_elect(&c, 1);
+        for (uint64_t id = 4; id <= 5; id++) {
+                cores_add(&c, id);
+                assert_true(cores_change(&c, 1, RAFT_PUT_LEARNER, id) > 0);
+                cores_run(&c, 1000);
+        }
+        cores_cut(&c, 2);
+        cores_cut(&c, 3);
+        int64_t round = cores_read(&c, 1);
+        assert_true(round > 0);
+        cores_settle(&c);
+        assert_true(c.nodes[1].out.read_round < (uint64_t)round);
+        cores_join(&c, 3);
+        cores_run(&c, 200);
+        assert_int_equal(cores_role(&c, 1), RAFT_LEADER);
+        assert_int_equal(c.nodes[1].out.read_round, round);
+        cores_done(&c);
+}
+
 static void test_reads_share_rounds(void **state UNUSED)
 {
         struct cores c;
@@ -215,6 +240,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_a_read_waits_for_a_majority),
+                cmocka_unit_test(test_learners_confirm_no_read),
                 cmocka_unit_test(test_reads_share_rounds),
                 cmocka_unit_test(test_a_read_waits_for_an_entry_of_the_term),
                 cmocka_unit_test(test_a_read_of_a_leader_that_was_superseded_is_never_confirmed),

@@ -101,6 +101,26 @@ static void test_one_that_lags_gets_a_snapshot(void **state UNUSED)
         cores_done(&c);
 }
 
+/* The members that go with it are those of its index, although there are newer ones. */
+static void test_a_snapshot_goes_with_its_members(void **state UNUSED)
+{
+        struct cores c;
+        uint64_t last;
+
+        begin(&c, &last);
+        want(&c);
+        assert_true(cores_change(&c, 1, RAFT_PUT_LEARNER, 4) > (int64_t)last);
+        assert_int_equal(raft_members(c.nodes[1].raft)->n, 4);
+        cores_lose(&c);
+        assert_int_equal(ready(&c, last), 0);
+        const struct raft_message *m = cores_find(&c, RAFT_CHUNK, 3);
+        assert_non_null(m);
+        assert_int_equal(m->chunk.index, last);
+        assert_int_equal(m->chunk.members->n, 3);
+        assert_null(raft_members_find(m->chunk.members, 4));
+        cores_done(&c);
+}
+
 static void test_a_snapshot_is_agreed_once_it_is_on_disk(void **state UNUSED)
 {
         struct raft_progress p;
@@ -430,6 +450,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_one_that_lags_gets_a_snapshot),
+                cmocka_unit_test(test_a_snapshot_goes_with_its_members),
                 cmocka_unit_test(test_a_snapshot_is_agreed_once_it_is_on_disk),
                 cmocka_unit_test(test_pieces_that_are_lost_doubled_or_out_of_order),
                 cmocka_unit_test(test_a_receiver_that_starts_anew_gets_all_again),
