@@ -289,10 +289,33 @@ int rig_run_config(struct rig *r, const struct container_config *c)
         return r->exit.status;
 }
 
+struct container_config rig_script(struct rig *r, char **argv, const char *script)
+{
+        argv[0] = (char *)(uintptr_t) "sh";
+        argv[1] = (char *)(uintptr_t) "-c";
+        argv[2] = (char *)(uintptr_t)script;
+        argv[3] = NULL;
+        return rig_config(r, argv);
+}
+
+static void stop_loop(void *arg)
+{
+        loop_stop(arg);
+}
+
+void rig_turn(struct rig *r, int64_t ms)
+{
+        struct loop_timer *t = loop_timer_new(r->loop, stop_loop, r->loop);
+
+        loop_timer_set(t, ms);
+        loop_run(r->loop);
+        loop_timer_free(t);
+}
+
 int rig_run(struct rig *r, const char *script)
 {
-        char *const argv[] = {"sh", "-c", (char *)(uintptr_t)script, NULL};
-        struct container_config c = rig_config(r, argv);
+        char *argv[4];
+        struct container_config c = rig_script(r, argv, script);
 
         return rig_run_config(r, &c);
 }

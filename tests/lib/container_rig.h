@@ -38,9 +38,12 @@ void rig_close_runtime(struct rig *r);
 
 /* A config with the rig's layer, for argv (borrowed); the caller adds to it. */
 struct container_config rig_config(struct rig *r, char *const *argv);
+/* The same for `sh -c script`; argv: room for 4, which the config borrows. */
+struct container_config rig_script(struct rig *r, char **argv, const char *script);
 /* 0, or -errno with r->err set. */
 int rig_start(struct rig *r, const struct container_config *c);
 void rig_wait(struct rig *r, const bool *flag);
+void rig_turn(struct rig *r, int64_t ms); /* lets the loop run for so long */
 void rig_wait_exit(struct rig *r);
 void rig_remove(struct rig *r, struct id id);
 /* Starts `sh -c script`, waits for its end, removes it; returns the status. */

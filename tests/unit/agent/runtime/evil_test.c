@@ -13,15 +13,6 @@
 
 static struct rig rig;
 
-static struct container_config config_of(char **argv, const char *script)
-{
-        argv[0] = (char *)(uintptr_t) "sh";
-        argv[1] = (char *)(uintptr_t) "-c";
-        argv[2] = (char *)(uintptr_t)script;
-        argv[3] = NULL;
-        return rig_config(&rig, argv);
-}
-
 /* Runs c with a second layer over the good one that has one link in it. */
 static int run_config_with_link(struct container_config *c, const char *name, const char *to)
 {
@@ -42,7 +33,7 @@ static int run_config_with_link(struct container_config *c, const char *name, co
 static int run_with_link(const char *name, const char *to, const char *script)
 {
         char *argv[4];
-        struct container_config c = config_of(argv, script);
+        struct container_config c = rig_script(&rig, argv, script);
 
         return run_config_with_link(&c, name, to);
 }
@@ -80,14 +71,14 @@ static void test_evil_workdirs(void **state)
 
         (void)state;
         for (int fd = 0; fd < 24; fd++) {
-                struct container_config c = config_of(argv, "exit 0");
+                struct container_config c = rig_script(&rig, argv, "exit 0");
 
                 snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
                 c.workdir = path;
                 assert_true(rig_start(&rig, &c) < 0);
         }
         assert_int_equal(run_with_link("wd", "/proc/self/fd/5", "exit 0"), 0);
-        struct container_config c = config_of(argv, "pwd");
+        struct container_config c = rig_script(&rig, argv, "pwd");
 
         c.workdir = "/tmp/../../../..";
         assert_int_equal(rig_run_config(&rig, &c), 0);
@@ -105,7 +96,7 @@ static void test_evil_null_at_run_time(void **state)
                 "rm -f /dev/null",
         };
         char *argv[4];
-        struct container_config c = config_of(argv, "sleep 1000");
+        struct container_config c = rig_script(&rig, argv, "sleep 1000");
 
         (void)state;
         assert_int_equal(rig_start(&rig, &c), 0);
@@ -137,9 +128,10 @@ static void test_evil_null_in_image(void **state)
 static void test_stdin_is_its_own(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(
-                argv, "readlink /proc/self/fd/0; stat -c %d /dev/null; stat -Lc %d /proc/self/fd/0;"
-                      " stat -Lc %t:%T:%u /proc/self/fd/0; cat");
+        struct container_config c = rig_script(
+                &rig, argv,
+                "readlink /proc/self/fd/0; stat -c %d /dev/null; stat -Lc %d /proc/self/fd/0;"
+                " stat -Lc %t:%T:%u /proc/self/fd/0; cat");
         struct stat before, after;
         unsigned long long own, stdin_dev;
 
@@ -197,7 +189,7 @@ static void test_evil_volume(void **state)
         (void)state;
         assert_int_equal(io_mkdir_all(volume, 0755), 0);
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                struct container_config c = config_of(argv, "exit 0");
+                struct container_config c = rig_script(&rig, argv, "exit 0");
 
                 c.mounts = &m;
                 c.n_mounts = 1;
@@ -222,7 +214,7 @@ static void test_copy_of_the_image_only(void **state)
                                     .copy_up = true,
                                     .create_source = true};
         char *argv[4];
-        struct container_config c = config_of(argv, "cat /v/passwd | head -n 1");
+        struct container_config c = rig_script(&rig, argv, "cat /v/passwd | head -n 1");
         _cleanup_buf_ struct buf b = {0};
         struct stat st;
 
@@ -253,7 +245,7 @@ static void test_copy_below_a_mount(void **state)
                  .create_source = true},
         };
         char *argv[4];
-        struct container_config c = config_of(argv, "ls -A /tmp/data | wc -l");
+        struct container_config c = rig_script(&rig, argv, "ls -A /tmp/data | wc -l");
 
         (void)state;
         assert_int_equal(io_mkdir_all(secret, 0755), 0);

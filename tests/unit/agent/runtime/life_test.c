@@ -17,15 +17,6 @@
 
 static struct rig rig;
 
-static struct container_config config_of(char **argv, const char *script)
-{
-        argv[0] = (char *)(uintptr_t) "sh";
-        argv[1] = (char *)(uintptr_t) "-c";
-        argv[2] = (char *)(uintptr_t)script;
-        argv[3] = NULL;
-        return rig_config(&rig, argv);
-}
-
 static void start(const struct container_config *c)
 {
         assert_int_equal(rig_start(&rig, c), 0);
@@ -38,16 +29,11 @@ static void on_removed(void *arg)
         r->is_removed = true;
 }
 
-static void stop_loop(void *arg)
-{
-        loop_stop(arg);
-}
-
 static void test_long_lines_are_split(void **state)
 {
         char *argv[4];
         struct container_config c =
-                config_of(argv, "head -c 40000 /dev/zero | tr '\\0' x; echo; echo -n end");
+                rig_script(&rig, argv, "head -c 40000 /dev/zero | tr '\\0' x; echo; echo -n end");
         _cleanup_buf_ struct buf b = {0};
 
         (void)state;
@@ -75,7 +61,7 @@ static void test_long_lines_are_split(void **state)
 static void test_rotation_of_a_flood(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(argv, "seq 1 60000");
+        struct container_config c = rig_script(&rig, argv, "seq 1 60000");
         unsigned long long want = 0;
         int files = 0;
 
@@ -110,7 +96,7 @@ static void test_rotation_of_a_flood(void **state)
 static void test_exec(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(argv, "sleep 1000");
+        struct container_config c = rig_script(&rig, argv, "sleep 1000");
         int64_t before;
 
         (void)state;
@@ -194,8 +180,9 @@ static void start_and_die(const struct container_config *c)
 static void test_agent_dies(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(argv, "while test ! -e /go; do sleep 0.01; done; "
-                                                    "echo bye; exit 42");
+        struct container_config c = rig_script(&rig, argv,
+                                               "while test ! -e /go; do sleep 0.01; done; "
+                                               "echo bye; exit 42");
         struct found f = {0};
 
         (void)state;
@@ -218,7 +205,7 @@ static void test_agent_dies(void **state)
 static void test_ends_without_agent(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(argv, "sleep 0.1; exit 43");
+        struct container_config c = rig_script(&rig, argv, "sleep 0.1; exit 43");
         _cleanup_free_ char *path = xasprintf("%s/c/%s/exit", rig.run, "x");
         struct found f = {0};
         struct timespec pause = {.tv_nsec = 5000000};
@@ -253,7 +240,7 @@ static pid_t parent_of(pid_t pid)
 static void test_supervisor_is_killed(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(argv, "sleep 1000");
+        struct container_config c = rig_script(&rig, argv, "sleep 1000");
 
         (void)state;
         start(&c);
@@ -290,8 +277,9 @@ static void test_supervisor_dies_without_agent(void **state)
 {
         char *argv[4];
         struct container_config c =
-                config_of(argv, "trap '' TERM PIPE; (trap '' TERM HUP PIPE; while true; do echo x; "
-                                "sleep 0.01; done) & while true; do echo y; sleep 0.01; done");
+                rig_script(&rig, argv,
+                           "trap '' TERM PIPE; (trap '' TERM HUP PIPE; while true; do echo x; "
+                           "sleep 0.01; done) & while true; do echo y; sleep 0.01; done");
         struct found f = {0};
         struct timespec pause = {.tv_nsec = 100000000};
 
@@ -324,7 +312,7 @@ static void test_supervisor_dies_without_agent(void **state)
 static void test_removal_waits_for_the_cgroup(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(argv, "exit 0");
+        struct container_config c = rig_script(&rig, argv, "exit 0");
         struct timespec pause = {.tv_nsec = 1000000};
 
         (void)state;
@@ -339,15 +327,11 @@ static void test_removal_waits_for_the_cgroup(void **state)
         k->retries = 5 * 29; /* as after some 12 seconds */
         rig.is_removed = false;
         runtime_remove(rig.runtime, c.id, on_removed, &rig);
-        struct loop_timer *t = loop_timer_new(rig.loop, stop_loop, rig.loop);
-
         for (int64_t before = time_mono_us(); k->retries < 5 * 33;) {
                 assert_true(time_mono_us() - before < 10000000);
-                loop_timer_set(t, 1);
-                loop_run(rig.loop);
+                rig_turn(&rig, 1);
                 nanosleep(&pause, NULL);
         }
-        loop_timer_free(t);
         assert_int_equal(rmdir(held), 0);
         rig_wait(&rig, &rig.is_removed);
 }
@@ -387,7 +371,7 @@ static void end_and_remove(struct id id)
 static void test_taking_over_without_descriptors(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(argv, "sleep 1000");
+        struct container_config c = rig_script(&rig, argv, "sleep 1000");
         struct rlimit before;
         int failures = 0, r = -1;
 
@@ -449,7 +433,7 @@ static void test_opening_without_descriptors(void **state)
 static void test_supervisor_is_kept_without_descriptors(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(argv, "sleep 1000");
+        struct container_config c = rig_script(&rig, argv, "sleep 1000");
         struct timespec pause = {.tv_nsec = 1000000};
         struct rlimit before;
 
@@ -457,17 +441,13 @@ static void test_supervisor_is_kept_without_descriptors(void **state)
         assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
         start(&c);
         struct container *k = map_get_id(&rig.runtime->containers, c.id);
-        struct loop_timer *t = loop_timer_new(rig.loop, stop_loop, rig.loop);
-
         assert_int_equal(shutdown(k->socket, SHUT_RDWR), 0);
         set_descriptors(3);
         for (int i = 0; i < 100; i++) {
-                loop_timer_set(t, 1);
-                loop_run(rig.loop);
+                rig_turn(&rig, 1);
                 nanosleep(&pause, NULL);
         }
         set_descriptors(before.rlim_cur);
-        loop_timer_free(t);
         assert_false(rig.is_exited);
         assert_int_equal(exec_soon(c.id, "true"), 0);
         end_and_remove(c.id);
@@ -478,8 +458,8 @@ static void test_supervisor_is_kept_without_descriptors(void **state)
 static void test_supervisor_is_slow(void **state)
 {
         char *argv[4];
-        struct container_config c =
-                config_of(argv, "trap 'echo end; exit 9' TERM; while true; do sleep 0.01; done");
+        struct container_config c = rig_script(
+                &rig, argv, "trap 'echo end; exit 9' TERM; while true; do sleep 0.01; done");
         struct found f = {0};
 
         (void)state;
@@ -510,7 +490,7 @@ static void test_supervisor_is_slow(void **state)
 static void test_host_was_restarted(void **state)
 {
         char *argv[4];
-        struct container_config c = config_of(argv, "exit 0");
+        struct container_config c = rig_script(&rig, argv, "exit 0");
         struct found f = {0};
 
         (void)state;
@@ -556,7 +536,7 @@ static int fail_everywhere(int sign)
         int n = 1;
 
         for (; n < 100; n++) {
-                struct container_config c = config_of(argv, "exit 0");
+                struct container_config c = rig_script(&rig, argv, "exit 0");
 
                 runtime_set_fail_at(rig.runtime, sign * n);
                 int r = rig_start(&rig, &c);

@@ -12,6 +12,7 @@
 #include "tests/lib/container_rig.h"
 #include "tests/lib/unit.h"
 
+#define TURN_MS    5
 #define SILENCE_MS 2500 /* above the second after which a supervisor tells how far it is */
 
 static struct rig rig;
@@ -44,22 +45,8 @@ static struct container *find(struct id id)
         return map_get_id(&rig.runtime->containers, id);
 }
 
-static void stop_loop(void *arg)
-{
-        loop_stop(arg);
-}
-
-static void turn_loop(void)
-{
-        struct loop_timer *t = loop_timer_new(rig.loop, stop_loop, rig.loop);
-
-        loop_timer_set(t, 5);
-        loop_run(rig.loop);
-        loop_timer_free(t);
-}
-
-#define WAIT_UNTIL(condition)                                             \
-        for (int64_t before_ = time_mono_us(); !(condition); turn_loop()) \
+#define WAIT_UNTIL(condition)                                                         \
+        for (int64_t before_ = time_mono_us(); !(condition); rig_turn(&rig, TURN_MS)) \
         assert_true(time_mono_us() - before_ < RIG_WAIT_MS * 1000)
 
 /* Until its supervisor has told what it is at. */
@@ -192,7 +179,7 @@ static void test_behind_a_volume_that_is_filled(void **state UNUSED)
         for (int i = 0; i < 3; i++) {
                 int64_t moved_ms = find(c.id)->start->moved_ms;
 
-                for (; find(c.id)->start->moved_ms == moved_ms; turn_loop()) {
+                for (; find(c.id)->start->moved_ms == moved_ms; rig_turn(&rig, TURN_MS)) {
                         assert_false(w.is_answered);
                         assert_int_equal(futimens(fd, NULL), 0);
                 }

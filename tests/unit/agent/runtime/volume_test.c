@@ -15,6 +15,7 @@
 #define FILES      40
 #define STARTS     6
 #define FILE_BYTES 5000
+#define TURN_MS    5
 
 static struct rig rig;
 static char *layer, *volumes, *volume;
@@ -71,11 +72,7 @@ static struct container_config config_of(char **argv, const char *script)
 {
         static char *layers[2];
 
-        argv[0] = (char *)(uintptr_t) "sh";
-        argv[1] = (char *)(uintptr_t) "-c";
-        argv[2] = (char *)(uintptr_t)script;
-        argv[3] = NULL;
-        struct container_config c = rig_config(&rig, argv);
+        struct container_config c = rig_script(&rig, argv, script);
 
         layers[0] = rig.rootfs;
         c.layers = layers;
@@ -173,20 +170,6 @@ static void on_one_started(void *arg, struct id id UNUSED, pid_t pid UNUSED, con
         ++*n;
 }
 
-static void stop_loop(void *arg)
-{
-        loop_stop(arg);
-}
-
-static void turn_loop(void)
-{
-        struct loop_timer *t = loop_timer_new(rig.loop, stop_loop, rig.loop);
-
-        loop_timer_set(t, 5);
-        loop_run(rig.loop);
-        loop_timer_free(t);
-}
-
 static bool has_ended(struct id id)
 {
         struct container *c = map_get_id(&rig.runtime->containers, id);
@@ -209,7 +192,7 @@ static void test_by_many_at_once(void **state UNUSED)
                 runtime_start(rig.runtime, &c, on_one_started, &n);
         }
         for (int i = 0; i < STARTS; i++) {
-                for (int64_t before = time_mono_us(); !has_ended(ids[i]); turn_loop())
+                for (int64_t before = time_mono_us(); !has_ended(ids[i]); rig_turn(&rig, TURN_MS))
                         assert_true(time_mono_us() - before < 20000000);
                 rig_read_log(&rig, ids[i]);
                 assert_string_equal(rig_output, whole);
