@@ -95,16 +95,6 @@ static int check_node_remove(struct call *c, const struct node *node, bool force
         return 0;
 }
 
-/* Its tasks go with it; the orchestrator makes others, the dispatcher refuses it from now on. */
-static void remove_node(struct call *c, struct node *node)
-{
-        struct task *t, *next;
-
-        LIST_FOREACH_SAFE (t, next, &node->tasks, node_link)
-                store_remove_task(c->a->store, t);
-        store_remove_node(c->a->store, node);
-}
-
 /* What is named is looked up once: with some nodes gone, a name could be another's. */
 int on_node_remove(struct call *c)
 {
@@ -124,7 +114,7 @@ int on_node_remove(struct call *c)
         for (size_t i = 0; i < m->n_refs; i++) {
                 node = store_find_node(c->a->store, ids[i]);
                 if (node) /* else it was named twice */
-                        remove_node(c, node);
+                        store_remove_node(c->a->store, node, c->a->now.wall_ms);
         }
         call_done(c);
         return 0;

@@ -200,8 +200,8 @@ static int delete_node(struct store *s, struct id id)
 
         if (!node)
                 return missing(s);
-        if (!list_is_empty(&node->tasks))
-                return -EBADMSG;
+        while (!list_is_empty(&node->tasks)) /* the same entry says so of each */
+                task_move(LIST_ITEM(node->tasks.next, struct task, node_link), NULL);
         node_unlink(s, node);
         object_drop(s, ROW_NODES, node);
         return 0;

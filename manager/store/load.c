@@ -209,21 +209,6 @@ static void set_task(struct store *s, struct task *task, const Swarm__Task *msg)
         }
 }
 
-static void move_task(struct task *task, struct node *node)
-{
-        if (task->node == node)
-                return;
-        if (task->node) {
-                list_remove(&task->node_link);
-                task->node->task_count--;
-        }
-        task->node = node;
-        if (node) {
-                list_push_back(&node->tasks, &task->node_link);
-                node->task_count++;
-        }
-}
-
 int load_task(struct store *s, const Swarm__Task *msg, uint64_t row)
 {
         struct node *node = NULL;
@@ -254,7 +239,7 @@ int load_task(struct store *s, const Swarm__Task *msg, uint64_t row)
                 set_task(s, task, msg);
                 task_count(task, 1);
                 replace_spec(&task->spec, spec);
-                move_task(task, node);
+                task_move(task, node);
         }
         task->row = settle(s, ROW_TASKS, task, is_new, row);
         queue(s, ROW_TASKS, task, row);

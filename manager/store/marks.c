@@ -78,11 +78,16 @@ void mark_removed(struct store *s, enum row_table kind, void *object)
 void object_drop(struct store *s, enum row_table kind, void *object)
 {
         struct marks m = object_marks(s, kind, object);
+        /* The row of a task that waits to be written is deleted in its stead, so before a node to
+         * which the row still refers. */
+        bool is_instead = kind == ROW_TASKS && (*m.dirty & DIRTY_QUEUED);
 
-        if (*m.dirty & DIRTY_STORED)
+        if ((*m.dirty & DIRTY_STORED) && !is_instead) {
                 row_queue_delete(s, kind, m.row);
+                *m.dirty &= (uint8_t)~DIRTY_STORED;
+        }
         *m.dirty |= DIRTY_GONE;
-        *m.dirty &= (uint8_t) ~(DIRTY_STORED | DIRTY_BEHIND);
+        *m.dirty &= (uint8_t)~DIRTY_BEHIND;
         if (!(*m.dirty & DIRTY_QUEUED))
                 object_free(s, kind, object);
 }

@@ -120,8 +120,22 @@ void store_set_node_spec(struct store *s, struct node *node, enum node_availabil
         changed(s, node, wall_ms);
 }
 
-void store_remove_node(struct store *s, struct node *node)
+static bool is_of_global(const struct task *task)
 {
+        return task->slot == 0;
+}
+
+void store_remove_node(struct store *s, struct node *node, int64_t wall_ms)
+{
+        _cleanup_free_ char *why = xasprintf("node %s was removed", node_hostname(node));
+        struct task *task, *next;
+
+        LIST_FOREACH_SAFE (task, next, &node->tasks, node_link) {
+                if (is_of_global(task))
+                        store_remove_task(s, task);
+                else
+                        task_leave_node(s, task, wall_ms, why);
+        }
         assert(list_is_empty(&node->tasks));
         node_unlink(s, node);
         mark_removed(s, ROW_NODES, node);

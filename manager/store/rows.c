@@ -174,6 +174,12 @@ static void tell_referred(struct store *s, enum row_table kind, void *object, st
         }
 }
 
+static void tell_deleted(enum row_table kind, uint64_t row, struct telling *t)
+{
+        t->fn(t->arg, &(struct row){.table = kind, .row = row});
+        t->count++;
+}
+
 static void tell_put(struct store *s, enum row_table kind, void *object, struct telling *t)
 {
         uint8_t *dirty = object_marks(s, kind, object).dirty;
@@ -181,8 +187,11 @@ static void tell_put(struct store *s, enum row_table kind, void *object, struct 
         *dirty &= (uint8_t)~DIRTY_QUEUED;
         if (*dirty & DIRTY_GONE) {
                 /* In a turn's list still: it is dropped when that is taken. */
-                if (!(*dirty & DIRTY_CHANGED))
-                        object_free(s, kind, object);
+                if (*dirty & DIRTY_CHANGED)
+                        return;
+                if (*dirty & DIRTY_STORED)
+                        tell_deleted(kind, object_marks(s, kind, object).row, t);
+                object_free(s, kind, object);
                 return;
         }
         if (!(*dirty & DIRTY_BEHIND))
@@ -201,8 +210,7 @@ static void tell_queue(struct store *s, enum row_table kind, struct row_queue *q
                 if (ref.object) {
                         tell_put(s, kind, ref.object, t);
                 } else {
-                        t->fn(t->arg, &(struct row){.table = kind, .row = ref.row});
-                        t->count++;
+                        tell_deleted(kind, ref.row, t);
                 }
         }
 }

@@ -119,7 +119,9 @@ void store_set_node_state(struct store *s, struct node *node, enum node_state st
 void store_set_node_spec(struct store *s, struct node *node, enum node_availability availability,
                          enum node_role role, const Swarm__KeyValue *const *labels, size_t n_labels,
                          int64_t wall_ms);
-void store_remove_node(struct store *s, struct node *node); /* must have no tasks */
+/* Its tasks stay for their services' history, without a node; what had not ended is ORPHANED. Those
+ * of global services, whose slot the node was, go with it. */
+void store_remove_node(struct store *s, struct node *node, int64_t wall_ms);
 
 /* Copies msg. Names that other images bear move to this one. An existing id gains the names. */
 struct image *store_put_image(struct store *s, const Swarm__Image *msg);

@@ -105,6 +105,9 @@ void service_unlink(struct store *s, struct service *service);
 void service_rename(struct store *s, struct service *service);
 void task_link(struct store *s, struct task *task);
 void task_unlink(struct store *s, struct task *task);
+void task_move(struct task *task, struct node *node); /* NULL: to none */
+/* Its node is going: it has ended, if it had not, and is on none from now on. */
+void task_leave_node(struct store *s, struct task *task, int64_t wall_ms, const char *why);
 void task_count(struct task *task, int by); /* in its service's running_count, if it counts */
 void node_link(struct store *s, struct node *node);
 void node_unlink(struct store *s, struct node *node);

@@ -170,6 +170,27 @@ void store_assign_task(struct store *s, struct task *task, struct node *node, in
         changed(s, task, &was);
 }
 
+void task_move(struct task *task, struct node *node)
+{
+        if (task->node == node)
+                return;
+        if (task->node) {
+                list_remove(&task->node_link);
+                task->node->task_count--;
+        }
+        task->node = node;
+        link_node(task);
+}
+
+void task_leave_node(struct store *s, struct task *task, int64_t wall_ms, const char *why)
+{
+        if (!task_state_is_terminal(task->state))
+                store_set_task_state(s, task, TASK_ORPHANED, wall_ms, "orphaned", why, -1);
+        struct task_before was = before(task);
+        task_move(task, NULL);
+        changed(s, task, &was);
+}
+
 void store_remove_task(struct store *s, struct task *task)
 {
         struct task_before was = before(task);

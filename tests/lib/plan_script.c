@@ -77,9 +77,7 @@ static int node_set(struct plan *p, struct node *node, char **w, struct err *err
 
 static void node_remove(struct plan *p, struct node *node)
 {
-        while (!list_is_empty(&node->tasks))
-                store_remove_task(p->store, LIST_ITEM(node->tasks.next, struct task, node_link));
-        store_remove_node(p->store, node);
+        store_remove_node(p->store, node, p->now.wall_ms);
 }
 
 static int cmd_node(struct plan *p, char **w, struct err *err)

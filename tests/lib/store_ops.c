@@ -132,8 +132,8 @@ static void op_node(struct store *s, struct rng *rng, int64_t now)
                 label.key = (char *)"zone";
                 label.value = (char *)"a";
                 store_set_node_spec(s, node, AVAILABILITY_DRAIN, ROLE_MANAGER, labels, 1, now);
-        } else if (list_is_empty(&node->tasks)) {
-                store_remove_node(s, node);
+        } else {
+                store_remove_node(s, node, now);
         }
 }
 

@@ -256,6 +256,34 @@ static void test_node_names(void **state UNUSED)
         core_close(&r);
 }
 
+/* The tasks of a node that is removed stay in their service's history, and others take over. */
+static void test_node_remove_keeps_history(void **state UNUSED)
+{
+        Swarm__NodeRemove remove = SWARM__NODE_REMOVE__INIT;
+        char *ref = (char *)"w1";
+        struct core_node n, other;
+        struct core r;
+        struct task *t;
+
+        open_with_node(&r, &n);
+        core_add_service(&r, "web", 1);
+        core_add_node(&r, "w2", &other);
+        remove.refs = &ref;
+        remove.n_refs = 1;
+        remove.force = true;
+        assert_int_equal(ASK(&r, node_remove, NODE_REMOVE, &remove)->code, 0);
+        assert_null(store_find_node(r.store, n.id));
+        struct list *tasks = &service(&r, "web")->tasks;
+        t = LIST_ITEM(tasks->next, struct task, service_link);
+        assert_int_equal(t->state, TASK_ORPHANED);
+        assert_int_equal(t->desired, TASK_SHUTDOWN);
+        assert_string_equal(t->error, "node w1 was removed");
+        assert_null(t->node);
+        t = LIST_ITEM(tasks->prev, struct task, service_link);
+        assert_true(id_is_equal(t->node->id, other.id) && t->desired == TASK_RUNNING);
+        core_close(&r);
+}
+
 /* Likewise a service that is named twice. */
 static void test_service_named_twice(void **state UNUSED)
 {
@@ -626,6 +654,7 @@ int main(void)
                 cmocka_unit_test(test_remove),
                 cmocka_unit_test(test_prefixes),
                 cmocka_unit_test(test_node_names),
+                cmocka_unit_test(test_node_remove_keeps_history),
                 cmocka_unit_test(test_service_named_twice),
                 cmocka_unit_test(test_filters),
                 cmocka_unit_test(test_tasks),
