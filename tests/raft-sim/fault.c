@@ -3,6 +3,9 @@
 
 #include "tests/raft-sim/sim.h"
 
+#define ENTRY_BYTES_MAX    600
+#define MESSAGE_BYTES_MORE 800 /* beyond entries and pieces */
+
 static void quiet(struct world *w)
 {
         w->faults = (struct faults){.delay_ms = 4, .disk_ms = 6, .restart_ms = 1000};
@@ -80,6 +83,17 @@ static void draw_spite(struct world *w)
         f->restart_ms = between(w, 20, 600);
 }
 
+/* Links that are full for much longer than an election takes. As long as each message gets through
+ * in a part of that, the leader stays. */
+static void draw_narrow_links(struct world *w)
+{
+        size_t largest = MAX(w->settings.append_bytes_max, w->settings.chunk_bytes);
+
+        w->faults.link_bytes =
+                (double)(MAX(largest, (size_t)ENTRY_BYTES_MAX) + MESSAGE_BYTES_MORE) /
+                ((double)w->settings.election_min_ms / 4);
+}
+
 void draw_world(struct world *w)
 {
         struct faults *f = &w->faults;
@@ -88,8 +102,11 @@ void draw_world(struct world *w)
         draw_settings(w);
         quiet(w);
         w->is_calm = chance(w, 150);
-        if (w->is_calm)
+        if (w->is_calm) {
+                if (chance(w, 500))
+                        draw_narrow_links(w);
                 return;
+        }
         if (chance(w, 150)) {
                 draw_gauntlet(w);
                 return;

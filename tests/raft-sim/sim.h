@@ -62,6 +62,7 @@ struct faults {                         /* how bad the world is; chances are of 
         uint64_t elected, sending, agreed, voted; /* a blow at whoever did just that */
         int64_t restart_ms;
         int64_t delay_ms, disk_ms;
+        double link_bytes; /* that go over a link in a millisecond; 0: without bound */
         double drift;
 };
 
@@ -105,6 +106,7 @@ struct world {
         uint64_t hung;                /* the one whose disk hangs while all else is well */
         uint64_t victim;              /* of a calm world: the one follower that is hurt */
         bool is_blocked[NODES_MAX][NODES_MAX];
+        double link_free[NODES_MAX][NODES_MAX]; /* when what is in the link will be out of it */
         struct op ops[CLIENTS_MAX];
         int64_t client_pause_ms;
         uint64_t n_clients, next_op, hint, floor[KEYS];

@@ -172,6 +172,17 @@ static struct parcel *pack(const struct raft_message *m)
         return p;
 }
 
+/* How long until it is out of a narrow link, where one waits for the other. */
+static int64_t squeeze(struct world *w, const struct parcel *p)
+{
+        double *free_at = &w->link_free[p->from - 1][p->to - 1], now = (double)w->now_ms;
+
+        if (w->faults.link_bytes == 0)
+                return 0;
+        *free_at = MAX(*free_at, now) + (double)p->n / w->faults.link_bytes;
+        return (int64_t)(*free_at - now);
+}
+
 void carry(struct node *from, const struct raft_message *m)
 {
         struct world *w = from->w;
@@ -188,7 +199,8 @@ void carry(struct node *from, const struct raft_message *m)
                 /* Late words of a handing over do the most harm. */
                 if (chance(w, w->faults.slow && m->kind == RAFT_TIMEOUT_NOW ? 300 : w->faults.slow))
                         delay += between(w, 0, 3000);
-                at(w, delay, deliver, NULL, pack(m));
+                struct parcel *p = pack(m);
+                at(w, delay + squeeze(w, p), deliver, NULL, p);
         }
 }
 

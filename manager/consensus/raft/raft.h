@@ -10,7 +10,9 @@
  * write is durable. It applies entries up to commit_index. From the output with an install until
  * that is durable it applies nothing and writes no state: the entries are gone, and the old state
  * must not land on top of the new. It keeps the snapshot that a peer gets until raft_progress says
- * that none goes on, also if it made a newer one in vain.
+ * that none goes on, also if it made a newer one in vain. Each message must get through a link in a
+ * part of election_min_ms, also the largest entry, or what is small must overtake it: else no
+ * leader stays.
  *
  * From: D. Ongaro, Consensus: Bridging Theory and Practice (2014): chapters 3, 4 (one change at a
  * time, corrected in 2015: only after an entry of the leader's own term is committed), 5, 6.4
