@@ -69,6 +69,7 @@ says() {
         tar -C named -cf named.tar .
         ctl image load --quiet named.tar 2>&1 | grep -q "warning: .*My App:1"
         ctl image load --quiet --tag other:1 named.tar 2>&1 | diff - <(echo "Loaded image: other:1")
+        ctl image rm good:1 other:1
 }
 
 @test "what is no image is refused with one line" {
@@ -82,7 +83,7 @@ says() {
         expect_fail 1 "cut.tar: not an image archive" ctl image load cut.tar
         expect_fail 1 "not an image archive" ctl image load "$BUILD/swarmctl"
         expect_fail 1 "not an image archive" ctl image load empty.tar
-        expect_fail 1 "image name" ctl image import 'Bad Name' rootfs.tar
+        expect_fail 2 "image name" ctl image import 'Bad Name' rootfs.tar
         expect_fail 1 "must begin with CMD" ctl image import --change 'RUN x' a rootfs.tar
         mknod node b 8 0
         tar -cf device.tar node
