@@ -80,6 +80,7 @@ static void send_heartbeat(struct agent *a)
         Swarm__Heartbeat h = SWARM__HEARTBEAT__INIT;
 
         h.assigned_seq = a->worker.seq;
+        h.is_disk_full = a->ports.is_disk_full && a->ports.is_disk_full(a->ports.arg);
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_HEARTBEAT;
         m.heartbeat = &h;
         send_message(a, &m);

@@ -63,6 +63,8 @@ struct agent_ports {
         void (*on_log_start)(void *arg, const Swarm__LogStart *m);
         void (*on_log_stop)(void *arg, const Swarm__LogStop *m);
         void (*on_log_ack)(void *arg, const Swarm__LogAck *m);
+        /* Has the disk no room for what a new task needs? Asked for each heartbeat. May be NULL. */
+        bool (*is_disk_full)(void *arg);
         /* The node's id and labels, as the manager tells them (templates need them). */
         void (*on_session)(void *arg, const Swarm__Session *m);
         /* The manager will not have us: EACCES: the node was removed; EPROTO. May be NULL. */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -27,8 +28,10 @@
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 
-#define SENDS_MAX         4096 /* messages that wait for the end of a round */
-#define START_PATIENCE_MS 5000 /* for a journal that cannot be written */
+#define SENDS_MAX         4096        /* messages that wait for the end of a round */
+#define START_PATIENCE_MS 5000        /* for a journal that cannot be written */
+#define DISK_FULL_BYTES   (8u << 20)  /* less is free: full, */
+#define DISK_ROOM_BYTES   (32u << 20) /* until so much is free again */
 
 /* A message that leaves once the journal is written. */
 struct outgoing {
@@ -57,6 +60,7 @@ struct daemon {
         int exit_code;
         bool has_session, is_lost, is_leaving, must_abandon;
         bool has_lost; /* a message in this round */
+        bool is_disk_full;
 };
 
 /* --- the round -----------------------------------------------------------------------------------
@@ -185,6 +189,24 @@ static void send_message(struct daemon *d, Swarm__AgentMessage *m)
                 return;
         WIRE_PACK(m, &b);
         port_send(d, b.data, b.len);
+}
+
+static bool port_is_disk_full(void *arg)
+{
+        struct daemon *d = arg;
+        uint64_t limit = d->is_disk_full ? DISK_ROOM_BYTES : DISK_FULL_BYTES;
+        struct statvfs fs;
+
+        if (statvfs(d->options->data_dir, &fs))
+                return d->is_disk_full;
+        bool is_full =
+                (uint64_t)fs.f_bavail * fs.f_frsize < limit || (fs.f_files > 0 && fs.f_favail == 0);
+        if (is_full != d->is_disk_full)
+                log_warn("%s: %s", d->options->data_dir,
+                         is_full ? "the disk is full: the node takes no new tasks"
+                                 : "the disk has room again");
+        d->is_disk_full = is_full;
+        return is_full;
 }
 
 static void port_reconnect(void *arg)
@@ -478,6 +500,7 @@ static void make_core(struct daemon *d)
                                     .on_log_start = port_log_start,
                                     .on_log_stop = port_log_stop,
                                     .on_log_ack = port_log_ack,
+                                    .is_disk_full = port_is_disk_full,
                                     .on_session = port_session,
                                     .on_refused = port_refused};
         struct agent_config config = {.description = d->description};

@@ -148,6 +148,9 @@ static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct n
         object_encode(a->store, ROW_NODES, node, &ret->object);
         Swarm__Node *m = &ret->object.m.node;
         m->state = node->state; /* suspect, too */
+        m->is_disk_full = node->is_disk_full && node->state != NODE_DOWN;
+        if (m->is_disk_full)
+                m->message = (char *)(uintptr_t) "its disk is full: it gets no new tasks";
         if (is_bare_manager(a, node)) {
                 m->state = NODE_READY;
                 m->message = (char *)(uintptr_t) "has no agent and takes no tasks";

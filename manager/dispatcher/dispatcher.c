@@ -286,6 +286,7 @@ static void on_heartbeat(struct dispatcher *d, struct session *s, struct now now
         Swarm__HeartbeatReply beat = SWARM__HEARTBEAT_REPLY__INIT;
         uint8_t id[ID_BYTES];
 
+        store_set_node_disk_full(d->store, s->node, m->is_disk_full);
         beat.next_ms = liveness_next_beat_ms(d, s->node, now);
         reply.session = wire_id(s->id, id);
         reply.kind_case = SWARM__MANAGER_MESSAGE__KIND_HEARTBEAT;

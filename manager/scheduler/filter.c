@@ -39,6 +39,8 @@ enum filter filter_node(const struct demand *d, const struct snode *n, uint32_t 
 {
         if (!n->is_open)
                 return FILTER_READY;
+        if (n->is_disk_full)
+                return FILTER_DISK;
         if (n->tasks >= NODE_TASKS_MAX)
                 return FILTER_TASKS;
         if (d->cpu > n->cpu_free && d->cpu > 0)
@@ -59,6 +61,7 @@ enum filter filter_node(const struct demand *d, const struct snode *n, uint32_t 
 
 static const char *const one[FILTER_COUNT] = {
         [FILTER_READY] = "1 node not available for new tasks",
+        [FILTER_DISK] = "disk full on 1 node",
         [FILTER_TASKS] = "too many tasks on 1 node",
         [FILTER_RESOURCES] = "insufficient resources on 1 node",
         [FILTER_CONSTRAINTS] = "scheduling constraints not satisfied on 1 node",
@@ -67,6 +70,7 @@ static const char *const one[FILTER_COUNT] = {
 };
 static const char *const before_count[FILTER_COUNT] = {
         [FILTER_READY] = "",
+        [FILTER_DISK] = "disk full on ",
         [FILTER_TASKS] = "too many tasks on ",
         [FILTER_RESOURCES] = "insufficient resources on ",
         [FILTER_CONSTRAINTS] = "scheduling constraints not satisfied on ",

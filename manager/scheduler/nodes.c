@@ -68,6 +68,7 @@ void nodes_refresh(struct scheduler *s, struct node *node)
         struct task *task;
 
         n->is_open = node->state == NODE_READY && node->availability == AVAILABILITY_ACTIVE;
+        n->is_disk_full = node->is_disk_full;
         n->cpu_free = capacity ? capacity->nano_cpus : 0;
         n->memory_free = capacity ? capacity->memory_bytes : 0;
         n->cpu_inverse = n->cpu_free > 0 ? 1.0 / (double)n->cpu_free : 0;

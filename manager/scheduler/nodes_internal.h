@@ -18,6 +18,7 @@ struct snode {
         uint32_t tasks;                     /* that are wanted and have not ended */
         uint32_t rank;                      /* order by node id */
         bool is_used, is_open;              /* entry in use; ready and active */
+        bool is_disk_full;
         struct node *node;
         struct pool *pool; /* generic resources, NULL: none */
 };
@@ -35,6 +36,7 @@ struct demand {
 /* Filters, in their order. */
 enum filter {
         FILTER_READY,
+        FILTER_DISK,
         FILTER_TASKS,
         FILTER_RESOURCES,
         FILTER_CONSTRAINTS,

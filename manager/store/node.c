@@ -110,6 +110,14 @@ void store_set_node_state(struct store *s, struct node *node, enum node_state st
         changed(s, node, wall_ms);
 }
 
+void store_set_node_disk_full(struct store *s, struct node *node, bool is_full)
+{
+        if (node->is_disk_full == is_full)
+                return;
+        node->is_disk_full = is_full;
+        tell(s, node, CHANGE_UPDATED);
+}
+
 void store_set_node_spec(struct store *s, struct node *node, enum node_availability availability,
                          enum node_role role, const Swarm__KeyValue *const *labels, size_t n_labels,
                          int64_t wall_ms)

@@ -116,6 +116,8 @@ void store_set_node_description(struct store *s, struct node *node, const Swarm_
 /* SUSPECT is kept in memory only: neither recorded nor a change of version. Tells the watchers. */
 void store_set_node_state(struct store *s, struct node *node, enum node_state state,
                           const char *message, int64_t wall_ms);
+/* Likewise in memory only. */
+void store_set_node_disk_full(struct store *s, struct node *node, bool is_full);
 void store_set_node_spec(struct store *s, struct node *node, enum node_availability availability,
                          enum node_role role, const Swarm__KeyValue *const *labels, size_t n_labels,
                          int64_t wall_ms);

@@ -85,6 +85,7 @@ struct node {
         enum node_role role;
         enum node_availability availability;
         enum node_state state;
+        bool is_disk_full;                   /* as its agent says; in memory only */
         char *message;                       /* NULL: none */
         Swarm__Node *labels;                 /* holds the labels only; never NULL */
         Swarm__NodeDescription *description; /* NULL until it registered first */

@@ -44,6 +44,8 @@ static void add_row(struct listing *l, const Swarm__Node *n, bool is_self, bool 
         listing_set(l, "Self", "%s", is_self ? "true" : "false");
         listing_set(l, "Hostname", "%s", d ? d->hostname : "");
         set_capital(l, "Status", node_state_name((enum node_state)n->state));
+        if (n->is_disk_full)
+                listing_set(l, "Status", "Ready (disk full)");
         set_capital(l, "Availability",
                     node_availability_name((enum node_availability)n->availability));
         set_capital(l, "ManagerStatus", s == MANAGER_NONE ? "" : manager_status_name(s));

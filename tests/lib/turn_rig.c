@@ -232,17 +232,32 @@ void core_add_node(struct core *r, const char *hostname, struct core_node *ret)
         core_register(r, hostname, ret);
 }
 
-void core_heartbeat(struct core *r, const struct core_node *n, uint64_t assigned_seq)
+static void say_beat(struct core *r, const struct core_node *n, Swarm__Heartbeat *beat)
 {
         Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
-        Swarm__Heartbeat beat = SWARM__HEARTBEAT__INIT;
         uint8_t id[ID_BYTES];
 
-        beat.assigned_seq = assigned_seq;
         m.session = wire_id(n->session, id);
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_HEARTBEAT;
-        m.heartbeat = &beat;
+        m.heartbeat = beat;
         core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
+}
+
+void core_heartbeat(struct core *r, const struct core_node *n, uint64_t assigned_seq)
+{
+        Swarm__Heartbeat beat = SWARM__HEARTBEAT__INIT;
+
+        beat.assigned_seq = assigned_seq;
+        say_beat(r, n, &beat);
+}
+
+void core_disk_full(struct core *r, const struct core_node *n, bool is_full)
+{
+        Swarm__Heartbeat beat = SWARM__HEARTBEAT__INIT;
+
+        beat.assigned_seq = 1000000;
+        beat.is_disk_full = is_full;
+        say_beat(r, n, &beat);
 }
 
 void core_status(struct core *r, const struct core_node *n, uint64_t seq, uint64_t oldest,

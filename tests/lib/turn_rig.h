@@ -57,6 +57,7 @@ void core_add_node(struct core *r, const char *hostname, struct core_node *ret);
 void core_say_register(struct core *r, const char *hostname, const struct core_node *n);
 void core_register(struct core *r, const char *hostname, struct core_node *n);
 void core_heartbeat(struct core *r, const struct core_node *n, uint64_t assigned_seq);
+void core_disk_full(struct core *r, const struct core_node *n, bool is_full); /* a heartbeat */
 void core_status(struct core *r, const struct core_node *n, uint64_t seq, uint64_t oldest,
                  struct id task, enum task_state state, const char *text);
 

@@ -188,19 +188,21 @@ daemon_kill_only() { kill -KILL "$(daemon_pid "$1")"; }
         daemon_stop n9 KILL
         dd if=/dev/zero of="$CLUSTER/n9/filler" bs=64k 2>/dev/null || true
         agent_start n9 --label second=yes # cannot be kept
-        wait_for 15 "n9 ready" node_is n9 ready
+        wait_for 15 "that it is known" eval 'ctl node ls --filter name=n9 --format "{{.Status}}" | grep -qx "Ready (disk full)"'
+        ctl node inspect --pretty n9 | grep -q "its disk is full: it gets no new tasks"
         wait_for 15 "its task" service_running full 1
         [ "$before" = "$(container_pids n9)" ]
         kill -KILL $before # its end is told all the same
         wait_for 15 "a failed task" has_state full Failed
-        # what cannot begin there goes elsewhere
+        wait_for 15 "why it waits" eval 'ctl service ps full --no-trunc | grep "disk full on 1 node"'
+        # what others can take goes there
         image_make new:1 hello "while sleep 1; do :; done"
         ctl node update --label-add pair=yes n1
         ctl node update --label-add pair=yes n9
         ctl service create --detach --quiet --name new --network none --replicas 2 --restart-delay 100ms \
                 --constraint node.labels.pair==yes new:1 /bin/main
-        wait_for 20 "the reason" eval 'ctl service ps new --no-trunc | grep "Rejected.*no space left on device"'
-        wait_for 30 "both on n1" service_running new 2
+        wait_for 30 "both" service_running new 2
+        [ "$(ctl service ps new --format '{{.Node}}' | sort -u)" = n1 ]
         ctl service rm new
         rm "$CLUSTER/n9/filler"
         wait_for 30 "its task" service_running full 1

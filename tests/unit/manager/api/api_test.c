@@ -256,6 +256,32 @@ static void test_node_names(void **state UNUSED)
         core_close(&r);
 }
 
+/* A node whose disk is full gets no new tasks, and says so. */
+static void test_disk_full(void **state UNUSED)
+{
+        Swarm__RefList refs = SWARM__REF_LIST__INIT;
+        char *ref = (char *)"w1";
+        struct core_node n;
+        struct core r;
+
+        open_with_node(&r, &n);
+        core_disk_full(&r, &n, true);
+        core_add_service(&r, "web", 1);
+        struct list *tasks = &service(&r, "web")->tasks;
+        struct task *t = LIST_ITEM(tasks->next, struct task, service_link);
+        assert_null(t->node);
+        assert_string_equal(t->error, "no suitable node (disk full on 1 node)");
+        refs.refs = &ref;
+        refs.n_refs = 1;
+        const Swarm__Response *m = ASK(&r, node_get, NODE_GET, &refs);
+        assert_true(m->nodes->nodes[0]->is_disk_full);
+        assert_string_equal(m->nodes->nodes[0]->message, "its disk is full: it gets no new tasks");
+        core_disk_full(&r, &n, false);
+        core_run(&r);
+        assert_non_null(t->node);
+        core_close(&r);
+}
+
 /* The tasks of a node that is removed stay in their service's history, and others take over. */
 static void test_node_remove_keeps_history(void **state UNUSED)
 {
@@ -655,6 +681,7 @@ int main(void)
                 cmocka_unit_test(test_prefixes),
                 cmocka_unit_test(test_node_names),
                 cmocka_unit_test(test_node_remove_keeps_history),
+                cmocka_unit_test(test_disk_full),
                 cmocka_unit_test(test_service_named_twice),
                 cmocka_unit_test(test_filters),
                 cmocka_unit_test(test_tasks),
