@@ -51,6 +51,7 @@ struct containers {
         struct list asked;    /* struct run: to be started once the journal is written */
         struct list removals; /* in the background */
         struct list late;     /* struct late_event: to be told soon */
+        bool is_closing;      /* nobody is told any more */
 };
 
 /* --- events --------------------------------------------------------------------------------------
@@ -73,6 +74,8 @@ static void tell(struct containers *c, const struct container_event *e)
 {
         struct run *r = run_find(c, e->task);
 
+        if (c->is_closing)
+                return;
         if (r && (e->kind == CONTAINER_EXITED || e->kind == CONTAINER_FAILED))
                 r->has_ended = true;
         c->config.on_event(c->config.arg, e);
@@ -580,17 +583,18 @@ void containers_close(struct containers *c)
 
         if (!c)
                 return;
+        c->is_closing = true;
         while ((l = list_pop_front(&c->removals)))
                 LIST_ITEM(l, struct removal, link)->owner = NULL;
         for (size_t i = 0; (r = map_next(&c->runs, &i)); i = 0)
                 run_free(r);
+        if (c->runtime)
+                runtime_close(c->runtime); /* answers the health checks, too */
         map_done(&c->runs);
         if (c->images)
                 image_store_close(c->images);
         if (c->health)
                 health_free(c->health);
-        if (c->runtime)
-                runtime_close(c->runtime);
         while (!list_is_empty(&c->late))
                 late_free(LIST_ITEM(c->late.next, struct late_event, link));
         free(c->volumes_dir);

@@ -22,7 +22,8 @@ struct containers_config {
 
 int containers_open(struct loop *l, const struct containers_config *c, struct containers **ret,
                     struct err *err);
-/* Leaves them running. */
+/* Leaves them running. Nothing is told any more: what was asked and not answered is found by the
+ * next containers_recover. */
 void containers_close(struct containers *c);
 void containers_set_node(struct containers *c, struct id node);
 

@@ -46,6 +46,7 @@ struct layer {
         struct fetch *fetch;
         char *blob_name, *folder_name; /* below tmp/ */
         int blob_fd, error_fd;
+        int error; /* why it has no file */
         pid_t pid; /* of its unpacker, 0: none */
 };
 

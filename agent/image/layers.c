@@ -25,6 +25,8 @@ struct layer_set {
         struct layer_set_config config;
         struct map layers;  /* by diff id */
         struct list queued; /* layer.queue_link: fetched, to be unpacked */
+        struct list broken; /* layer.queue_link: without a file, to be told so */
+        struct loop_timer *soon;
         int n_unpacking;
         uint64_t n_removed; /* names for folders on their way out */
         bool is_closing;
@@ -63,11 +65,15 @@ void remove_in_background(struct loop *l, int dir_fd, char **name)
         loop_work(l, remove_work, remove_done, r);
 }
 
+static void tell_broken(void *arg);
+
 struct layer_set *layer_set_new(const struct layer_set_config *c)
 {
         struct layer_set *s = xnew(struct layer_set);
 
         s->config = *c;
+        s->soon = loop_timer_new(c->loop, tell_broken, s);
+        list_init(&s->broken);
         s->layers = MAP_INIT(struct layer, diff_id, MAP_KEY_STR);
         list_init(&s->queued);
         return s;
@@ -113,6 +119,7 @@ void layer_set_free(struct layer_set *s)
 
         /* A child that still runs is ended; its exit is told to a set that frees itself then. */
         s->is_closing = true;
+        loop_timer_free(STEAL_PTR(s->soon));
         MAP_FOREACH (l, i, &s->layers) {
                 if (l->pid > 0) {
                         kill(l->pid, SIGKILL);
@@ -361,18 +368,22 @@ static void on_fetched(void *arg, const struct err *err)
         unpack_queued(l->set);
 }
 
-static void fetch_later_failed(void *arg)
+/* Not inside the call that asked. Whoever is told may break others of them. */
+static void tell_broken(void *arg)
 {
-        struct layer *l = arg;
-        struct err err = {0};
+        struct layer_set *s = arg;
+        struct list broken, *link;
 
-        err_set(&err, EIO, "layer %.19s: cannot make a file for it", l->diff_id);
-        l->refs--;
-        fail(l, &err);
-}
+        list_init(&broken);
+        list_splice_back(&broken, &s->broken);
+        while ((link = list_pop_front(&broken))) {
+                struct layer *l = LIST_ITEM(link, struct layer, queue_link);
+                struct err err = {0};
 
-static void no_work(void *arg UNUSED)
-{
+                err_set(&err, l->error, "layer %.19s: cannot make a file for it: %s", l->diff_id,
+                        err_name(l->error));
+                fail(l, &err);
+        }
 }
 
 static void start(struct layer *l, const Swarm__Layer *msg)
@@ -381,8 +392,9 @@ static void start(struct layer *l, const Swarm__Layer *msg)
 
         l->blob_fd = openat(l->set->config.dir_fd, l->blob_name, flags, 0600);
         if (l->blob_fd < 0) {
-                l->refs++; /* until it was told, from the loop */
-                loop_work(l->set->config.loop, no_work, fetch_later_failed, l);
+                l->error = errno;
+                list_push_back(&l->set->broken, &l->queue_link);
+                loop_timer_set(l->set->soon, 0);
                 return;
         }
         l->fetch = fetch_start(l->set->config.fetcher, msg->digest, msg->size, l->blob_fd,

@@ -65,7 +65,7 @@ static int find_file(const struct reader *r, ino_t inode, int *ret_n)
         ino_t other;
         int found = -ENOENT, n;
 
-        for (n = 0; n < READER_FILES_MAX && inode_at(r, n, &other) == 0; n++)
+        for (n = 0; inode_at(r, n, &other) == 0; n++)
                 if (other == inode)
                         found = n;
         *ret_n = n;
@@ -114,7 +114,7 @@ static int begin_at(struct reader *r, int64_t tail)
         int fd = -ENOENT, n;
         int64_t offset = 0;
 
-        for (n = 0; n < READER_FILES_MAX; n++) {
+        for (n = 0;; n++) {
                 int next = open_file(&r->source, r->id, n);
 
                 if (next < 0)

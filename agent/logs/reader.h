@@ -11,14 +11,14 @@
 
 #include "shared/base/id.h"
 
-#define READER_FILES_MAX 64
-#define READER_LINE_MAX  (32u << 10) /* a longer record is damaged, and skipped */
+#define READER_LINE_MAX (32u << 10) /* a longer record is damaged, and skipped */
 
 struct reader;
 
 struct reader_source {
         void *arg;
-        /* The path of a container's log file, 0: the one that is written. Heap; NULL: none. */
+        /* The path of a container's log file, 0: the one that is written. Heap; NULL: none, as of
+         * any beyond the most that a container can have. */
         char *(*path)(void *arg, struct id id, int n);
 };
 

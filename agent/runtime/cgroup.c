@@ -348,6 +348,27 @@ void cgroup_kill(const struct cgroups *g, const char *name)
         }
 }
 
+static bool has_listed(const char *folder, const char *name)
+{
+        _cleanup_free_ char *path = xasprintf("%s/%s/cgroup.procs", folder, name);
+        FILE *f = fopen(path, "re");
+        int pid;
+        bool is_any = f && fscanf(f, "%d", &pid) == 1;
+
+        if (f)
+                fclose(f);
+        return is_any;
+}
+
+bool cgroup_is_empty(const struct cgroups *g, const char *name)
+{
+        bool is_any = g->unified && has_listed(g->unified, name);
+
+        for (size_t i = 0; i < g->n_v1; i++)
+                is_any |= has_listed(g->v1[i].folder, name);
+        return !is_any;
+}
+
 static int remove_folder(const char *parent, const char *name)
 {
         _cleanup_free_ char *folder = xasprintf("%s/%s", parent, name);

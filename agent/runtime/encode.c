@@ -94,7 +94,8 @@ static int encode_mount(struct buf *b, const struct container_mount *m, struct s
                 .flags = (m->read_only ? (uint32_t)SHIM_MOUNT_READ_ONLY : 0) |
                          (m->nonrecursive ? (uint32_t)SHIM_MOUNT_NONRECURSIVE : 0) |
                          (m->copy_up ? (uint32_t)SHIM_MOUNT_COPY_UP : 0) |
-                         (m->is_own ? (uint32_t)SHIM_MOUNT_OWN : 0),
+                         (m->is_own ? (uint32_t)SHIM_MOUNT_OWN : 0) |
+                         (m->create_source ? (uint32_t)SHIM_MOUNT_CREATE : 0),
                 .propagation = propagation,
                 .mode = m->tmpfs_mode ? m->tmpfs_mode : TMPFS_MODE,
                 .source = put_text(b, m->source),

@@ -4,18 +4,6 @@
 
 #include "agent/runtime/runtime_internal.h"
 
-/* For what cannot even be asked: the answer comes all the same, and later. */
-static void answer_later(struct runtime *r, int status, runtime_exec_fn *done, void *arg)
-{
-        struct exec_wait *w = xnew(struct exec_wait);
-
-        w->done = done;
-        w->arg = arg;
-        w->status = status;
-        list_push_back(&r->exec_answers, &w->link);
-        runtime_soon(r);
-}
-
 static int flatten(char *const *argv, struct buf *ret)
 {
         for (size_t i = 0; argv && argv[i]; i++)
@@ -41,7 +29,7 @@ void runtime_exec(struct runtime *r, struct id id, char *const *argv, int64_t ti
         if (result == 0)
                 result = message_put(c->socket, &m, args.data, NULL, 0);
         if (result < 0) {
-                answer_later(r, result, done, arg);
+                answer_later(r, (struct answer){.exec = done, .arg = arg, .status = result});
                 return;
         }
         struct exec_wait *w = xnew(struct exec_wait);
@@ -66,21 +54,6 @@ void exec_answered(struct container *c, const struct shim_message *m, const char
                 }
 }
 
-void exec_answers_deliver(struct runtime *r)
-{
-        struct list answers;
-        struct list *l;
-
-        list_init(&answers);
-        list_splice_back(&answers, &r->exec_answers);
-        while ((l = list_pop_front(&answers))) {
-                struct exec_wait *w = LIST_ITEM(l, struct exec_wait, link);
-
-                w->done(w->arg, w->status, "", 0);
-                free(w);
-        }
-}
-
 void execs_fail(struct container *c, int status)
 {
         struct list *l;
@@ -88,7 +61,8 @@ void execs_fail(struct container *c, int status)
         while ((l = list_pop_front(&c->execs))) {
                 struct exec_wait *w = LIST_ITEM(l, struct exec_wait, link);
 
-                answer_later(c->runtime, status, w->done, w->arg);
+                answer_later(c->runtime,
+                             (struct answer){.exec = w->done, .arg = w->arg, .status = status});
                 free(w);
         }
 }

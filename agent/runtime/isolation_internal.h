@@ -27,6 +27,7 @@ int cgroups_open(struct cgroups *g, const char *parent, struct err *err);
 void cgroups_done(struct cgroups *g);
 int cgroup_make(const struct cgroups *g, const char *name, const struct cgroup_limits *l,
                 struct err *err);
+bool cgroup_is_empty(const struct cgroups *g, const char *name); /* or is not there */
 void cgroup_kill(const struct cgroups *g, const char *name);
 int cgroup_remove(const struct cgroups *g, const char *name); /* -EBUSY: something lives in it */
 /* The start message's optional descriptors; returns how many. value, n_tasks as in shim.h. */

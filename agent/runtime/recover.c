@@ -38,8 +38,7 @@ struct recovery {
 /* --- one look ------------------------------------------------------------------------------------
  */
 
-/* 0 while it lives, -errno when that cannot be known. */
-static int is_supervisor_gone(struct container *c)
+int container_is_orphan(struct container *c)
 {
         _cleanup_close_ int fd = openat(c->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -111,7 +110,7 @@ static int look(struct container *c, struct container_exit *ret)
                 ret->reason = "host was restarted";
                 return IS_ENDED;
         }
-        r = is_supervisor_gone(c);
+        r = container_is_orphan(c);
         if (r < 0)
                 return r;
         if (r == 0) {
@@ -180,7 +179,7 @@ static void wait_for_supervisor(struct container *c)
 {
         struct timespec pause = {.tv_nsec = 5000000};
 
-        for (int i = 0; i < UNFINISHED_WAIT_MS / 5 && is_supervisor_gone(c) == 0; i++)
+        for (int i = 0; i < UNFINISHED_WAIT_MS / 5 && container_is_orphan(c) == 0; i++)
                 nanosleep(&pause, NULL);
 }
 
@@ -188,6 +187,7 @@ static void found_ended(struct recovery *x, struct container *c, const struct co
 {
         c->phase = PHASE_ENDED;
         c->exit = *e;
+        container_drop_cgroup(c);
         x->fn(x->arg, c->id, false, 0, e);
 }
 

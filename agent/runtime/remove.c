@@ -1,6 +1,7 @@
 /*
  * Taking a container away: its cgroup as soon as nothing lives there, its folder by a rename into
- * the trash, which a thread empties. The same for an ended container and for a start that failed.
+ * the trash, which a thread empties, one folder after another. The same for an ended container and
+ * for a start that failed.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -18,70 +19,84 @@
 /* The wait doubles after every fifth attempt, so often. */
 #define RETRY_DOUBLINGS_MAX 7
 
-struct trash_work {
+struct trash_entry {
         struct list link;
-        struct container *container; /* to be told of, NULL: nobody */
+        char *name;
+};
+
+/* The one that is being deleted. */
+struct trash_job {
+        struct runtime *runtime; /* NULL: closed meanwhile, and trash_fd is ours */
         int trash_fd;
         char *name;
 };
 
+static void trash_next(struct runtime *r);
+
 static void delete_entry(void *arg)
 {
-        struct trash_work *w = arg;
-        int r = io_remove_tree(w->trash_fd, w->name);
+        struct trash_job *j = arg;
+        int r = io_remove_tree(j->trash_fd, j->name);
 
         if (r < 0)
-                log_warn("trash: cannot delete entry=%s error=%s", w->name, err_name(r));
-}
-
-static void finish(struct container *c)
-{
-        struct runtime *r = c->runtime;
-        runtime_started_fn *started = c->failure.code ? c->started : NULL;
-        void *started_arg = c->started_arg, *removed_arg = c->removed_arg;
-        loop_fn *removed = c->removed;
-        struct err err = c->failure;
-        struct id id = c->id;
-
-        container_free(c);
-        runtime_soon(r); /* its place in the queue */
-        if (started)
-                started(started_arg, id, 0, &err);
-        if (removed)
-                removed(removed_arg);
+                log_warn("trash: cannot delete entry=%s error=%s", j->name, err_name(r));
 }
 
 static void on_deleted(void *arg)
 {
-        struct trash_work *w = arg;
-        struct container *c = w->container;
+        struct trash_job *j = arg;
+        struct runtime *r = j->runtime;
 
-        list_remove(&w->link);
-        close(w->trash_fd);
-        free(w->name);
-        free(w);
-        if (c)
-                finish(c);
+        if (!r)
+                close(j->trash_fd);
+        free(j->name);
+        free(j);
+        if (!r)
+                return;
+        r->trash_job = NULL;
+        trash_next(r);
 }
 
-static void submit(struct runtime *r, char *name, struct container *c)
+/* One at a time: the loop's few threads have other things to do, too. */
+static void trash_next(struct runtime *r)
 {
-        struct trash_work *w = xnew(struct trash_work);
+        struct list *l = r->trash_job ? NULL : list_pop_front(&r->trash);
 
-        w->name = name;
-        w->container = c;
-        w->trash_fd = fcntl(r->trash_fd, F_DUPFD_CLOEXEC, 3);
-        list_push_back(&r->trash, &w->link);
-        loop_work(r->loop, delete_entry, on_deleted, w);
+        if (!l)
+                return;
+        struct trash_entry *e = LIST_ITEM(l, struct trash_entry, link);
+        struct trash_job *j = xnew(struct trash_job);
+
+        *j = (struct trash_job){r, r->trash_fd, e->name};
+        free(e);
+        r->trash_job = j;
+        loop_work(r->loop, delete_entry, on_deleted, j);
 }
 
-/* Work that is under way goes on and tells nobody. */
+static void trash_put(struct runtime *r, char *name)
+{
+        struct trash_entry *e = xnew(struct trash_entry);
+
+        e->name = name;
+        list_push_back(&r->trash, &e->link);
+        trash_next(r);
+}
+
+/* The job that is under way goes on; the rest is for the next agent. */
 void trash_close(struct runtime *r)
 {
         struct list *l;
 
-        while ((l = list_pop_front(&r->trash)))
-                LIST_ITEM(l, struct trash_work, link)->container = NULL;
+        while ((l = list_pop_front(&r->trash))) {
+                struct trash_entry *e = LIST_ITEM(l, struct trash_entry, link);
+
+                free(e->name);
+                free(e);
+        }
+        if (r->trash_job) {
+                r->trash_job->runtime = NULL;
+                r->trash_fd = -1;
+        }
 }
 
 void trash_sweep(struct runtime *r)
@@ -92,52 +107,85 @@ void trash_sweep(struct runtime *r)
 
         while (dir && (e = readdir(dir)))
                 if (e->d_name[0] != '.')
-                        submit(r, xstrdup(e->d_name), NULL);
+                        trash_put(r, xstrdup(e->d_name));
         if (dir)
                 closedir(dir);
 }
 
+/* --- containers ----------------------------------------------------------------------------------
+ */
 static int64_t retry_wait_ms(int retries)
 {
         return MIN(RETRY_FIRST_MS << MIN(retries / 5, RETRY_DOUBLINGS_MAX), RETRY_LAST_MS);
+}
+
+/* It is out of sight; never inside the call that asked for it. */
+static void finish(struct container *c)
+{
+        struct runtime *r = c->runtime;
+
+        if (c->failure.code)
+                answer_later(r, (struct answer){.id = c->id,
+                                                .started = c->started,
+                                                .arg = c->started_arg,
+                                                .err = c->failure});
+        answer_later(r, (struct answer){.removed = c->removed, .arg = c->removed_arg});
+        container_free(c);
 }
 
 static void on_retry(void *arg)
 {
         struct container *c = arg;
 
-        if (c->is_gone)
-                finish(c);
-        else
+        if (c->is_removing)
                 container_discard(c);
+        else
+                container_drop_cgroup(c);
+}
+
+/* False: something lives there yet, and on_retry comes. */
+static bool is_cgroup_gone(struct container *c)
+{
+        struct runtime *r = c->runtime;
+        int busy = cgroup_remove(&r->cgroups, c->name);
+
+        if (busy == 0)
+                return true;
+        if (c->retries >= RETRIES_MAX) {
+                log_warn("cgroup does not empty: task=%s error=%s", c->title, err_name(busy));
+                return true;
+        }
+        if (c->retries++ % 10 == 5)
+                cgroup_kill(&r->cgroups, c->name);
+        if (!c->retry)
+                c->retry = loop_timer_new(r->loop, on_retry, c);
+        loop_timer_set(c->retry, retry_wait_ms(c->retries));
+        return false;
+}
+
+void container_drop_cgroup(struct container *c)
+{
+        is_cgroup_gone(c);
 }
 
 void container_discard(struct container *c)
 {
         struct runtime *r = c->runtime;
-        int busy = cgroup_remove(&r->cgroups, c->name);
 
-        if (!c->retry)
-                c->retry = loop_timer_new(r->loop, on_retry, c);
-        if (busy < 0 && c->retries < RETRIES_MAX) {
-                if (c->retries++ % 10 == 5)
-                        cgroup_kill(&r->cgroups, c->name);
-                loop_timer_set(c->retry, retry_wait_ms(c->retries));
+        if (!is_cgroup_gone(c))
                 return;
-        }
-        if (busy < 0)
-                log_warn("cgroup does not empty: task=%s error=%s", c->title, err_name(busy));
         char *name = xasprintf("%s-%llu-%d", c->name, (unsigned long long)r->trash_count++,
                                (int)getpid());
 
-        if (renameat(r->containers_fd, c->name, r->trash_fd, name) < 0 && errno != ENOENT)
-                log_warn("cannot remove folder: task=%s error=%s", c->title, err_name(errno));
-        /* A failed start is told of when nothing is left; a removal, when it is out of sight. */
-        submit(r, name, c->failure.code ? c : NULL);
-        if (!c->failure.code) {
-                c->is_gone = true;
-                loop_timer_set(c->retry, 0);
+        if (renameat(r->containers_fd, c->name, r->trash_fd, name) == 0) {
+                trash_put(r, name);
+        } else {
+                if (errno != ENOENT)
+                        log_warn("cannot remove folder: task=%s error=%s", c->title,
+                                 err_name(errno));
+                free(name);
         }
+        finish(c);
 }
 
 void container_fail(struct container *c, const struct err *err)
@@ -154,22 +202,17 @@ void container_fail(struct container *c, const struct err *err)
         container_discard(c);
 }
 
-static void nothing(void *arg)
-{
-        (void)arg;
-}
-
 void runtime_remove(struct runtime *r, struct id id, loop_fn *done, void *arg)
 {
         struct container *c = map_get_id(&r->containers, id);
 
         if (!c || c->is_removing || c->phase != PHASE_ENDED) {
                 /* Nothing to do: told later all the same. */
-                if (done)
-                        loop_work(r->loop, nothing, done, arg);
+                answer_later(r, (struct answer){.removed = done, .arg = arg});
                 return;
         }
         c->is_removing = true;
+        c->retries = 0;
         c->removed = done;
         c->removed_arg = arg;
         struct shim_message forget = {.type = SHIM_FORGET};

@@ -99,29 +99,53 @@ static int read_boot_id(struct runtime *r, struct err *err)
         return 0;
 }
 
-static void on_soon(void *arg)
-{
-        struct runtime *r = arg;
-        struct list failures;
-        struct list *l;
-
-        list_init(&failures);
-        list_splice_back(&failures, &r->failures);
-        while ((l = list_pop_front(&failures))) {
-                struct failure *f = LIST_ITEM(l, struct failure, link);
-
-                f->done(f->arg, f->id, 0, &f->err);
-                free(f);
-        }
-        exec_answers_deliver(r);
-        queue_advance(r);
-}
-
+/* --- answers -------------------------------------------------------------------------------------
+ */
 void runtime_soon(struct runtime *r)
 {
         loop_timer_set(r->soon, 0);
 }
 
+void answer_later(struct runtime *r, struct answer a)
+{
+        if (!a.started && !a.exec && !a.removed)
+                return;
+        struct answer *copy = xnew(struct answer);
+
+        *copy = a;
+        list_push_back(&r->answers, &copy->link);
+        runtime_soon(r);
+}
+
+/* Those that are there now: what is asked meanwhile is answered later. */
+static void deliver_answers(struct runtime *r)
+{
+        struct list answers;
+        struct list *l;
+
+        list_init(&answers);
+        list_splice_back(&answers, &r->answers);
+        while ((l = list_pop_front(&answers))) {
+                struct answer *a = LIST_ITEM(l, struct answer, link);
+
+                if (a->started)
+                        a->started(a->arg, a->id, 0, &a->err);
+                else if (a->exec)
+                        a->exec(a->arg, a->status, "", 0);
+                else
+                        a->removed(a->arg);
+                free(a);
+        }
+}
+
+static void on_soon(void *arg)
+{
+        deliver_answers(arg);
+        queue_advance(arg);
+}
+
+/* --- opening, closing ----------------------------------------------------------------------------
+ */
 static struct runtime *runtime_new(struct loop *l, const struct runtime_config *c)
 {
         struct runtime *r = xnew(struct runtime);
@@ -135,10 +159,10 @@ static struct runtime *runtime_new(struct loop *l, const struct runtime_config *
         r->containers = MAP_INIT(struct container, id, MAP_KEY_ID);
         r->starting_max = (int)MIN(MAX(cpus, 2), 64);
         r->start_silence_ms = RUNTIME_START_SILENCE_MS;
+        r->kill_answer_ms = RUNTIME_KILL_ANSWER_MS;
         r->soon = loop_timer_new(l, on_soon, r);
         list_init(&r->queue);
-        list_init(&r->failures);
-        list_init(&r->exec_answers);
+        list_init(&r->answers);
         list_init(&r->trash);
         return r;
 }
@@ -174,20 +198,33 @@ static void close_fd(int fd)
                 close(fd);
 }
 
+/* Whoever waits for something of it does so in vain. */
+static void abandon(struct container *c)
+{
+        struct answer a = {.id = c->id, .arg = c->started_arg};
+
+        if (c->phase == PHASE_QUEUED || c->phase == PHASE_STARTING)
+                a.started = c->started;
+        if (c->failure.code)
+                a.err = c->failure;
+        else
+                err_set(&a.err, ECANCELED, "task %s: the agent is ending", c->title);
+        answer_later(c->runtime, a);
+        answer_later(c->runtime, (struct answer){.removed = c->removed, .arg = c->removed_arg});
+        execs_fail(c, -ECANCELED);
+        container_free(c);
+}
+
 void runtime_close(struct runtime *r)
 {
         struct container *c;
-        struct list *l;
         size_t i;
 
         if (!r)
                 return;
         for (i = 0; (c = map_next(&r->containers, &i)); i = 0)
-                container_free(c);
-        while ((l = list_pop_front(&r->failures)))
-                free(LIST_ITEM(l, struct failure, link));
-        while ((l = list_pop_front(&r->exec_answers)))
-                free(LIST_ITEM(l, struct exec_wait, link));
+                abandon(c);
+        deliver_answers(r);
         trash_close(r);
         for (i = 0; i < r->n_programs; i++)
                 close(r->programs[i].fd);
@@ -220,16 +257,13 @@ struct container *container_new(struct runtime *r, struct id id)
 
 void container_free(struct container *c)
 {
-        struct list *l;
-
         container_unwatch(c);
-        while ((l = list_pop_front(&c->execs)))
-                free(LIST_ITEM(l, struct exec_wait, link));
         start_done(c);
         list_remove(&c->queue_link);
         map_remove(&c->runtime->containers, c);
         loop_timer_free(c->retry);
         loop_timer_free(c->look);
+        loop_timer_free(c->patience);
         close_fd(c->folder_fd);
         close_fd(c->pidfd);
         buf_done(&c->spec);
@@ -274,6 +308,7 @@ int runtime_kill(struct runtime *r, struct id id)
                 syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
         else
                 c->owed_signal = SIGKILL;
+        container_await_end(c);
         return 0;
 }
 

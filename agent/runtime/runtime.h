@@ -92,7 +92,9 @@ struct runtime_config {
 /* Checks what the kernel has (cgroups v1, v2, both) and makes the parent cgroups. */
 int runtime_open(struct loop *l, const struct runtime_config *c, struct runtime **ret,
                  struct err *err);
-/* Leaves the containers running. */
+/* Leaves the containers running. Whoever waits is answered in the call, and must not call back: a
+ * start that is not through fails with ECANCELED and ends, an exec gets -ECANCELED, a removal is
+ * told as done (what is left of it is found by the next recovery). Ends are told by that, too. */
 void runtime_close(struct runtime *r);
 
 /* What was found of earlier containers, in the call: running (their exits will be told by on_exit
@@ -120,7 +122,10 @@ void runtime_start(struct runtime *r, const struct container_config *c, runtime_
 int runtime_cancel(struct runtime *r, struct id id);
 /* To the first process; kept for it while its supervisor has not answered. -ESRCH */
 int runtime_signal(struct runtime *r, struct id id, int signum);
-int runtime_kill(struct runtime *r, struct id id); /* all its processes, for sure */
+/* All its processes, for sure. Its end is told by its supervisor; one that is silent about it for
+ * RUNTIME_KILL_ANSWER_MS is killed, too, and the end is told without it. -ESRCH */
+#define RUNTIME_KILL_ANSWER_MS 10000
+int runtime_kill(struct runtime *r, struct id id);
 /* Removes an ended container's folder, cgroup and writable layer; in the background. done may be
  * NULL. */
 void runtime_remove(struct runtime *r, struct id id, loop_fn *done, void *arg);

@@ -8,6 +8,7 @@
 
 #include "agent/runtime/isolation_internal.h"
 #include "agent/runtime/runtime.h"
+#include "agent/runtime/waits_internal.h"
 #include "agent/shim/shim.h"
 #include "shared/base/base.h"
 
@@ -27,16 +28,6 @@ int spec_encode(const struct container_config *c, const struct encode_extra *x, 
 
 /* --- containers --- */
 enum container_phase { PHASE_QUEUED, PHASE_STARTING, PHASE_RUNNING, PHASE_ENDED };
-
-struct exec_wait {
-        struct list link;
-        uint32_t cookie;
-        runtime_exec_fn *done;
-        void *arg;
-        int status;
-        uint8_t *output;
-        size_t n;
-};
 
 struct container {
         struct id id;
@@ -61,20 +52,12 @@ struct container {
         int retries;
         struct loop_timer *look; /* while nothing is known of its supervisor */
         int looks;
-        int owed_signal;    /* to be sent once there is a pidfd; 0: none */
-        struct err failure; /* of a start, told once nothing is left */
+        int owed_signal;             /* to be sent once there is a pidfd; 0: none */
+        struct loop_timer *patience; /* since it was killed: for the word of its end */
+        struct err failure;          /* of a start, told once nothing is left */
         loop_fn *removed;
         void *removed_arg;
-        bool is_removing, is_gone; /* gone: in the trash, its folder's thread may still be at it */
-};
-
-/* A start that has begun. */
-struct start {
-        bool has_slot;           /* it counts as one of those that are under way */
-        int supervisor;          /* pidfd */
-        struct loop_timer *look; /* whether it gets on */
-        int64_t moved_ms;        /* mono: when it last did */
-        char *doing;             /* heap: what it was at then; NULL: not known */
+        bool is_removing;
 };
 
 struct runtime {
@@ -87,11 +70,11 @@ struct runtime {
         struct map containers;
         struct list queue; /* waiting for their turn to start */
         int n_starting, starting_max;
-        int64_t start_silence_ms;
-        struct loop_timer *soon;  /* what must not be called inside a submitting call */
-        struct list failures;     /* of struct failure: starts refused at once */
-        struct list exec_answers; /* of struct exec_wait: refused at once */
-        struct list trash;        /* of struct trash_work */
+        int64_t start_silence_ms, kill_answer_ms;
+        struct loop_timer *soon;     /* for the queue and the answers */
+        struct list answers;         /* of struct answer */
+        struct list trash;           /* of struct trash_entry: to be deleted */
+        struct trash_job *trash_job; /* what is being deleted */
         uint64_t trash_count;
         struct {
                 uint64_t caps;
@@ -101,14 +84,6 @@ struct runtime {
         uint32_t cookies;
         int fail_at;
         char boot_id[48];
-};
-
-struct failure {
-        struct list link;
-        struct id id;
-        runtime_started_fn *done;
-        void *arg;
-        struct err err;
 };
 
 /* Makes the program fail at its nth step (negative: die there); only its test build does. */
@@ -122,6 +97,7 @@ void container_fail(struct container *c, const struct err *err);
 int start_failure(const char *text, int code, struct err *err);
 void container_ended(struct container *c, const struct container_exit *e);
 int container_open_folder(struct container *c);
+void container_await_end(struct container *c);    /* it was killed */
 int container_watch(struct container *c, int fd); /* takes fd over, and closes it on failure */
 void container_unwatch(struct container *c);
 /* Connects to the supervisor and asks for the pidfd; the answer comes as a message. */
@@ -129,17 +105,14 @@ int container_connect(struct container *c);
 int container_greet(struct container *c);
 /* Takes that answer now. Anything else, and the connection is given up: -errno. */
 int container_hear_greeting(struct container *c);
+/* 1: its supervisor is dead for sure; 0: it lives; -errno: that cannot be known. */
+int container_is_orphan(struct container *c);
 /* What is with it is looked at after a while, which grows; error: why it is not known. */
 void container_look_later(struct container *c, int error);
-/* Folder and cgroup away, as soon as nothing lives there; then tells whoever waits and frees. */
+/* Folder and cgroup away, as soon as nothing lives there; then whoever waits is told soon, and c is
+ * freed, maybe in the call. */
 void container_discard(struct container *c);
-void queue_advance(struct runtime *r);
-void start_moved(struct container *c, const char *doing);
-void start_done(struct container *c); /* it came to an end, in whatever way; or had none */
-void runtime_soon(struct runtime *r);
-void execs_fail(struct container *c, int status);
-void exec_answered(struct container *c, const struct shim_message *m, const char *text);
-void exec_answers_deliver(struct runtime *r);
+void container_drop_cgroup(struct container *c); /* of one that ended: alone, while it is kept */
 void trash_close(struct runtime *r);
 void trash_sweep(struct runtime *r); /* what an earlier agent left there */
 int exit_read(int folder_fd, struct container_exit *ret);

@@ -22,31 +22,11 @@
 static void refuse(struct runtime *r, const struct container_config *c, runtime_started_fn *done,
                    void *arg, const struct err *err)
 {
-        struct failure *f = xnew(struct failure);
+        struct answer a = {.id = c->id, .started = done, .arg = arg, .err = *err};
 
-        f->id = c->id;
-        f->done = done;
-        f->arg = arg;
-        f->err = *err;
         if (c->name)
-                err_wrap(&f->err, "task %s", c->name);
-        list_push_back(&r->failures, &f->link);
-        runtime_soon(r);
-}
-
-static int make_sources(const struct container_config *c, struct err *err)
-{
-        for (size_t i = 0; i < c->n_mounts; i++) {
-                const struct container_mount *m = &c->mounts[i];
-
-                if (!m->create_source || m->type == MOUNT_TMPFS || access(m->source, F_OK) == 0)
-                        continue;
-                int r = io_mkdir_all(m->source, 0755);
-                if (r < 0)
-                        return err_set(err, -r, "mount %s: make %s: %s", m->target, m->source,
-                                       err_name(r));
-        }
-        return 0;
+                err_wrap(&a.err, "task %s", c->name);
+        answer_later(r, a);
 }
 
 static int prepare(struct runtime *r, const struct container_config *c, struct buf *ret_spec,
@@ -66,9 +46,7 @@ static int prepare(struct runtime *r, const struct container_config *c, struct b
         if (capabilities_resolve(c->cap_add, c->cap_drop, &x.caps, err) < 0)
                 return -err->code;
         *ret_caps = x.caps;
-        if (spec_encode(c, &x, ret_spec, err) < 0)
-                return -err->code;
-        return make_sources(c, err);
+        return spec_encode(c, &x, ret_spec, err);
 }
 
 void runtime_start(struct runtime *r, const struct container_config *c, runtime_started_fn *done,

@@ -34,18 +34,19 @@ int pidfd_exit_status(int pidfd)
                                          : 128 + WTERMSIG(info.exit_code);
 }
 
-/* The record "1 STATUS OOM TIME\n" that the supervisor leaves. */
+/* The record "1 STATUS OOM TIME\n" that the supervisor leaves, with blanks behind it; all blanks
+ * before the end. */
 int exit_read(int folder_fd, struct container_exit *ret)
 {
         _cleanup_buf_ struct buf b = {0};
-        int status, oom;
+        int status, oom, n = 0;
         long long time_ms;
         int r = io_read_file(folder_fd, "exit", 256, &b);
 
         if (r < 0)
                 return r;
-        if (sscanf(buf_str(&b), "1 %d %d %lld", &status, &oom, &time_ms) != 3 || status < 0 ||
-            status > 255)
+        if (sscanf(buf_str(&b), "1 %d %d %lld%n", &status, &oom, &time_ms, &n) != 3 ||
+            buf_str(&b)[n] != '\n' || status < 0 || status > 255)
                 return -EBADMSG;
         *ret = (struct container_exit){.status = status, .is_oom = oom != 0, .time_ms = time_ms};
         return 0;
@@ -60,6 +61,7 @@ void container_ended(struct container *c, const struct container_exit *e)
         c->phase = PHASE_ENDED;
         c->exit = *e;
         execs_fail(c, -ESRCH);
+        container_drop_cgroup(c);
         struct container_exit copy = *e;
         struct id id = c->id;
 
@@ -207,6 +209,72 @@ static int connect_to(struct container *c)
         if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
                 return -errno;
         return STEAL_FD(fd);
+}
+
+/* --- supervisors that say nothing ----------------------------------------------------------------
+ */
+
+/* The process at the other end of a connection; of the pair that we made ourselves, it is us. */
+static pid_t peer_of(int fd)
+{
+        struct ucred who = {.pid = -1};
+        socklen_t n = sizeof(who);
+
+        return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 ? who.pid : -1;
+}
+
+/* Whoever listens at the socket. That a supervisor still lives once there is a descriptor for the
+ * process of that number proves that the descriptor is the supervisor's. */
+static int kill_supervisor(struct container *c)
+{
+        pid_t pid = peer_of(c->socket);
+        _cleanup_close_ int fd = pid > 0 && pid != getpid() ? -1 : connect_to(c);
+
+        if (fd >= 0)
+                pid = peer_of(fd);
+        if (pid <= 0 || pid == getpid())
+                return -ESRCH;
+        _cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+        if (pidfd < 0)
+                return -errno;
+        int r = container_is_orphan(c);
+
+        if (r != 0)
+                return r < 0 ? r : -ESRCH;
+        return syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0 ? -errno : 0;
+}
+
+/* Its processes are gone and its supervisor does not say so: it is stopped, or stuck. Its own end
+ * is seen at its socket, and then it is looked at what is left. */
+static void on_no_answer(void *arg)
+{
+        struct container *c = arg;
+        struct runtime *r = c->runtime;
+
+        if (c->phase != PHASE_RUNNING)
+                return;
+        loop_timer_set(c->patience, r->kill_answer_ms);
+        if (!cgroup_is_empty(&r->cgroups, c->name)) {
+                log_warn("container does not die: task=%s", c->title);
+                cgroup_kill(&r->cgroups, c->name);
+                return;
+        }
+        int e = kill_supervisor(c);
+
+        log_warn("supervisor does not tell of its container's end, and is killed: task=%s "
+                 "result=%s",
+                 c->title, e < 0 ? err_name(e) : "done");
+        if (e == 0 && c->socket < 0)
+                container_look_later(c, -EPIPE);
+}
+
+void container_await_end(struct container *c)
+{
+        if (c->patience)
+                return;
+        c->patience = loop_timer_new(c->runtime->loop, on_no_answer, c);
+        loop_timer_set(c->patience, c->runtime->kill_answer_ms);
 }
 
 int container_greet(struct container *c)

@@ -1,8 +1,10 @@
 /*
- * The mounts a user asked for, and the three files of the container's folder. Sources are picked up
- * before the tree becomes private, so that propagation can be kept; each target is opened in the
- * root and used by descriptor.
+ * The mounts a user asked for, and the three files of the container's folder. Sources are made
+ * where that was asked for, here and not by the agent: a dead network mount would stop it. They are
+ * picked up before the tree becomes private, so that propagation can be kept; each target is opened
+ * in the root and used by descriptor.
  */
+#include <limits.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +23,39 @@ static const struct shim_mount *mount_of(uint32_t i)
         return (const struct shim_mount *)(const void *)((const char *)shim.spec +
                                                          shim.spec->mounts.offset) +
                i;
+}
+
+static int make_folders(const char *path)
+{
+        char part[PATH_MAX];
+        size_t n = strlen(path);
+
+        if (n >= sizeof(part))
+                return -ENAMETOOLONG;
+        for (size_t i = 1; i <= n; i++) {
+                if (path[i] != '/' && path[i] != 0)
+                        continue;
+                memcpy(part, path, i);
+                part[i] = 0;
+                if (mkdir(part, 0755) < 0 && errno != EEXIST)
+                        return -errno;
+        }
+        return 0;
+}
+
+static void make_source(const struct shim_mount *m)
+{
+        const char *source = spec_text(shim.spec, m->source);
+        char what[SHIM_TEXT_MAX];
+        struct text t = {what, 0, sizeof(what)};
+
+        progress_at("mount source", source);
+        if (faccessat(AT_FDCWD, source, F_OK, 0) == 0)
+                return;
+        text_add(&t, "mount ");
+        text_add(&t, spec_text(shim.spec, m->target));
+        text_add(&t, ": make");
+        child_check(make_folders(source), what, source);
 }
 
 static int open_source(const struct shim_mount *m)
@@ -49,8 +84,12 @@ static int open_source(const struct shim_mount *m)
         return tree;
 }
 
+/* All are made first: several mounts may have one source. */
 void binds_open(void)
 {
+        for (uint32_t i = 0; i < shim.spec->mounts.count; i++)
+                if (mount_of(i)->type == SHIM_MOUNT_BIND && mount_of(i)->flags & SHIM_MOUNT_CREATE)
+                        make_source(mount_of(i));
         for (uint32_t i = 0; i < shim.spec->mounts.count; i++)
                 if (mount_of(i)->type == SHIM_MOUNT_BIND)
                         sources[i] = open_source(mount_of(i));
@@ -182,6 +221,8 @@ static void attach_own(int root, const char *target, const char *text, const cha
         int fd = sys_open_tree(file, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
 
         child_check(fd, "mount", target);
+        if (shim.spec->flags & SHIM_READ_ONLY)
+                child_check(set_read_only(fd, false), "mount", target);
         int at = root_open_make(root, target, false, 0644);
 
         child_check(at, "mount", target);

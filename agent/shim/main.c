@@ -19,6 +19,9 @@
 
 #define FORGET_WAIT_MS 200
 #define PROGRESS_MS    1000 /* how often a start that lasts is looked at */
+#define EXIT_BYTES     64   /* of the record of the end */
+
+static int exit_fd;
 
 struct shim shim = {.cgroup2_fd = -1, .oom_fd = -1, .pidfd = -1, .out_fd = {-1, -1}};
 
@@ -106,27 +109,32 @@ static uint64_t read_start_time(pid_t pid)
         return p && text_parse_number(p + 1, len, &v) ? v : 0;
 }
 
-/* Writes a record in one piece; is_durable: the host may fall right after. */
-static int write_record(const char *name, const char *p, size_t n, bool is_durable)
+/* A new file with these bytes: its descriptor. */
+static int write_new(const char *name, const char *p, size_t n)
 {
-        char tmp[32];
-        struct text t = {tmp, 0, sizeof(tmp)};
-
-        text_add(&t, name);
-        text_add(&t, ".tmp");
-        int fd = openat(shim.folder_fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+        int fd = openat(shim.folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                         0600);
-        int r = fd < 0 ? -errno : 0;
 
-        if (r == 0 && write(fd, p, n) != (ssize_t)n)
-                r = errno ? -errno : -ENOSPC;
-        if (r == 0 && renameat(shim.folder_fd, tmp, shim.folder_fd, name) < 0)
-                r = -errno;
-        if (r < 0)
-                unlinkat(shim.folder_fd, tmp, 0);
-        if (fd >= 0 && !is_durable)
-                close(fd);
-        return is_durable && r == 0 ? fd : r;
+        if (fd < 0)
+                return -errno;
+        errno = 0;
+        if (write(fd, p, n) == (ssize_t)n)
+                return fd;
+        int r = errno ? -errno : -ENOSPC;
+
+        close(fd);
+        return r;
+}
+
+/* In its full size from the start, so that the end can be written on a disk without room: the
+ * record is written over it, and is none before. */
+static void make_exit(void)
+{
+        char blank[EXIT_BYTES];
+
+        memset(blank, ' ', sizeof(blank));
+        exit_fd = write_new("exit", blank, sizeof(blank));
+        check(exit_fd, "write record of the end");
 }
 
 static void write_state(void)
@@ -141,7 +149,12 @@ static void write_state(void)
         text_add(&t, " ");
         text_add_number(&t, (int64_t)shim.start_time);
         text_add(&t, "\n");
-        check(write_record("state", line, t.n, false), "write state");
+        int r = write_new("state.tmp", line, t.n);
+
+        check(r, "write state");
+        close(r);
+        r = renameat(shim.folder_fd, "state.tmp", shim.folder_fd, "state");
+        check(r < 0 ? -errno : 0, "write state");
 }
 
 static void make_pipes(int stdio[3], int ends[2])
@@ -168,6 +181,7 @@ static void make_container(int sync[2])
                                .exit_signal = SIGCHLD};
 
         check(log_open(), "open log");
+        make_exit();
         check(serve_listen(), "listen");
         check(progress_open(), "get memory");
         make_pipes(stdio, ends);
@@ -274,7 +288,7 @@ static void see_it_start(int sync)
 
 static void write_exit(const struct shim_message *m)
 {
-        char line[96];
+        char line[EXIT_BYTES];
         struct text t = {line, 0, sizeof(line)};
 
         text_add(&t, "1 ");
@@ -284,12 +298,12 @@ static void write_exit(const struct shim_message *m)
         text_add(&t, "\n");
         /* Readable first, told next, durable last: who is connected need not wait for the disk, and
          * what is removed at once is not synced at all. */
-        int fd = write_record("exit", line, t.n, true);
+        bool is_written = pwrite(exit_fd, line, t.n, 0) == (ssize_t)t.n;
 
         unlinkat(shim.folder_fd, "sock", 0);
         serve_send_all(m);
-        if (fd >= 0 && !serve_is_forgotten(FORGET_WAIT_MS)) {
-                fsync(fd);
+        if (is_written && !serve_is_forgotten(FORGET_WAIT_MS)) {
+                fsync(exit_fd);
                 fsync(shim.folder_fd);
         }
 }

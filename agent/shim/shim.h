@@ -53,7 +53,8 @@ enum { /* shim_mount.flags */
        SHIM_MOUNT_READ_ONLY = 1,
        SHIM_MOUNT_NONRECURSIVE = 2,
        SHIM_MOUNT_COPY_UP = 4,
-       SHIM_MOUNT_OWN = 8, /* a volume that no other container fills */
+       SHIM_MOUNT_OWN = 8,     /* a volume that no other container fills */
+       SHIM_MOUNT_CREATE = 16, /* its source is made when it is missing, as a folder */
 };
 enum { SHIM_PRIVATE, SHIM_RPRIVATE, SHIM_SLAVE, SHIM_RSLAVE, SHIM_SHARED, SHIM_RSHARED };
 

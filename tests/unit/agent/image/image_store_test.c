@@ -54,6 +54,7 @@ struct world {
         int n_gets, lose; /* messages seen; how many of the next are lost */
         size_t short_by;  /* answers are so much shorter than asked */
         int waiting;
+        int turns;             /* of the loop, until it stops */
         struct image_ref *ref; /* of the last answer */
         struct err err;
 };
@@ -566,6 +567,45 @@ static void test_cancel(void **state)
         wire_free(m);
 }
 
+static bool count_turn(void *arg)
+{
+        struct world *w = arg;
+
+        if (--w->turns == 0)
+                loop_stop(w->loop);
+        return false;
+}
+
+/* A layer whose file cannot be made: told, and not to a store that was closed meanwhile. */
+static void test_no_file_for_a_layer(void **state)
+{
+        struct world *w = *state;
+        Swarm__Image *m = make_small_image(w, "hello", 0);
+        _cleanup_free_ char *blob =
+                xasprintf("%s/tmp/%s.blob", w->path, digest_hex(m->layers[0]->diff_id));
+
+        assert_int_equal(io_mkdir_all(blob, 0700), 0);
+        get(w, m->id);
+        assert_int_equal(w->err.code, EISDIR);
+        assert_non_null(strstr(w->err.text, "make a file for it"));
+        /* After the first, second, third ... turn of the loop, until it is told. */
+        struct loop_hook *h = loop_hook_new(w->loop, count_turn, NULL, w);
+
+        w->waiting = 1;
+        for (int turns = 1; w->waiting > 0; turns++) {
+                close_store(w);
+                open_store(w);
+                image_store_learn(w->store, m);
+                assert_int_equal(io_mkdir_all(blob, 0700), 0); /* opening had emptied it */
+                w->waiting = 1;
+                image_ask(w->store, m->id, on_answer, w);
+                for (w->turns = turns; w->turns > 0 && w->waiting > 0;)
+                        loop_run(w->loop);
+        }
+        loop_hook_free(h);
+        wire_free(m);
+}
+
 static void test_full_disk(void **state)
 {
         struct world *w = *state;
@@ -644,6 +684,7 @@ int main(void)
                 TEST(test_restart),
                 TEST(test_prune_keeps_what_is_used),
                 TEST(test_cancel),
+                TEST(test_no_file_for_a_layer),
                 TEST(test_full_disk),
                 TEST(test_unpacker_is_locked_in),
         };

@@ -9,6 +9,7 @@
 
 #include "agent/logs/logs.h"
 #include "agent/logs/reader.h"
+#include "agent/shim/shim.h"
 #include "shared/base/base.h"
 #include "shared/model/model.h"
 #include "shared/wire/wire.h"
@@ -57,14 +58,19 @@ static void append_lines(struct fixture *f, int n)
         append(f, buf_str(&b));
 }
 
-static void rotate(struct fixture *f)
+static void rotate_among(struct fixture *f, int n_files)
 {
-        for (int n = ROTATE_FILES - 1; n > 0; n--) {
+        for (int n = n_files - 1; n > 0; n--) {
                 _cleanup_free_ char *to = path_of(f, TASK, n), *from = path_of(f, TASK, n - 1);
 
                 rename(from, to);
         }
         append(f, "");
+}
+
+static void rotate(struct fixture *f)
+{
+        rotate_among(f, ROTATE_FILES);
 }
 
 static int set_up(void **state)
@@ -134,6 +140,22 @@ static void lines_follow_over_rotations(void **state)
         expect_lines(r, 25, 25);
         append_lines(f, 1);
         expect_lines(r, 25, 26);
+        reader_close(r);
+}
+
+/* As many as a container may have. */
+static void all_of_many_files_are_read(void **state)
+{
+        struct fixture *f = *state;
+
+        for (int i = 1; i < SHIM_LOG_FILES_MAX; i++) {
+                append_lines(f, 1);
+                rotate_among(f, SHIM_LOG_FILES_MAX);
+        }
+        append_lines(f, 1);
+        struct reader *r = open_reader(f, -1, 0);
+
+        expect_lines(r, 0, SHIM_LOG_FILES_MAX);
         reader_close(r);
 }
 
@@ -474,6 +496,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 T(lines_follow_over_rotations),
+                T(all_of_many_files_are_read),
                 T(a_file_that_was_rotated_away_is_read_to_its_end),
                 T(a_file_that_cannot_be_opened_is_told),
                 T(a_torn_line_is_given_once_it_is_whole),

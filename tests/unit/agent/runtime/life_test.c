@@ -206,15 +206,13 @@ static void test_ends_without_agent(void **state)
 {
         char *argv[4];
         struct container_config c = rig_script(&rig, argv, "sleep 0.1; exit 43");
-        _cleanup_free_ char *path = xasprintf("%s/c/%s/exit", rig.run, "x");
+        _cleanup_free_ char *path = xasprintf("%s/c/%s/sock", rig.run, ID_S(c.id));
         struct found f = {0};
         struct timespec pause = {.tv_nsec = 5000000};
 
         (void)state;
         start_and_die(&c);
-        free(path);
-        path = xasprintf("%s/c/%s/exit", rig.run, ID_S(c.id));
-        for (int i = 0; i < 2000 && access(path, F_OK) < 0; i++)
+        for (int i = 0; i < 2000 && access(path, F_OK) == 0; i++)
                 nanosleep(&pause, NULL);
         rig_open_runtime(&rig);
         assert_int_equal(runtime_recover(rig.runtime, on_found, &f), 0);
@@ -312,21 +310,22 @@ static void test_supervisor_dies_without_agent(void **state)
 static void test_removal_waits_for_the_cgroup(void **state)
 {
         char *argv[4];
-        struct container_config c = rig_script(&rig, argv, "exit 0");
+        struct container_config c = rig_script(&rig, argv, "sleep 1000");
         struct timespec pause = {.tv_nsec = 1000000};
 
         (void)state;
         start(&c);
-        rig_wait_exit(&rig);
         struct container *k = map_get_id(&rig.runtime->containers, c.id);
         const struct cgroups *g = &rig.runtime->cgroups;
         _cleanup_free_ char *held =
                 xasprintf("%s/%s/held", g->unified ? g->unified : g->v1[0].folder, ID_S(c.id));
 
         assert_int_equal(mkdir(held, 0755), 0);
-        k->retries = 5 * 29; /* as after some 12 seconds */
+        assert_int_equal(runtime_kill(rig.runtime, c.id), 0);
+        rig_wait_exit(&rig);
         rig.is_removed = false;
         runtime_remove(rig.runtime, c.id, on_removed, &rig);
+        k->retries = 5 * 29; /* as after some 12 seconds */
         for (int64_t before = time_mono_us(); k->retries < 5 * 33;) {
                 assert_true(time_mono_us() - before < 10000000);
                 rig_turn(&rig, 1);

@@ -220,7 +220,8 @@ static void test_read_only(void **state)
 {
         char *argv[] = {"sh", "-c",
                         "touch /x 2>/dev/null || touch /data/x 2>/dev/null || "
-                        "touch /dev/shm/x && echo ro",
+                        "{ echo x >> /etc/hosts; } 2>/dev/null || touch /etc/hostname "
+                        "/etc/resolv.conf 2>/dev/null || touch /dev/shm/x && echo ro",
                         NULL};
         struct container_config c = rig_config(&rig, argv);
 
@@ -228,7 +229,7 @@ static void test_read_only(void **state)
         c.read_only = true;
         assert_int_equal(rig_run_config(&rig, &c), 0);
         assert_string_equal(rig_output, "ro\n");
-        assert_prints("touch /x && echo rw", "rw\n");
+        assert_prints("touch /x && echo x >> /etc/hosts && echo rw", "rw\n");
         _cleanup_free_ char *leaked = xasprintf("%s/x", rig.rootfs);
         assert_int_not_equal(access(leaked, F_OK), 0);
 }
@@ -316,6 +317,13 @@ static void test_mounts(void **state)
         m[4] = (struct container_mount){.source = "/nowhere", .target = "/x", .type = MOUNT_BIND};
         assert_fails(&c, ENOENT,
                      "task web.1: mount source /nowhere: no such file or folder on this node");
+        _cleanup_free_ char *below = xasprintf("%s/below", file);
+        _cleanup_free_ char *why =
+                xasprintf("task web.1: mount /x: make %s: not a directory", below);
+
+        m[4].create_source = true;
+        m[4].source = below;
+        assert_fails(&c, ENOTDIR, why);
         m[4] = (struct container_mount){.target = "/proc/self/attr", .type = MOUNT_TMPFS};
         assert_int_equal(rig_start(&rig, &c), -EPERM);
 }

@@ -65,7 +65,10 @@ static struct container_config hanging(struct container_mount *m)
         argv[0] = (char *)(uintptr_t) "true";
         struct container_config c = rig_config(&rig, argv);
 
-        *m = (struct container_mount){.type = MOUNT_BIND, .source = dead_source, .target = "/data"};
+        *m = (struct container_mount){.type = MOUNT_BIND,
+                                      .source = dead_source,
+                                      .target = "/data",
+                                      .create_source = true};
         c.mounts = m;
         c.n_mounts = 1;
         return c;
@@ -149,6 +152,7 @@ static void test_agent_dies_meanwhile(void **state UNUSED)
         begin_start(&c, &w);
         wait_until_doing(c.id, dead_source);
         rig_close_runtime(&rig);
+        assert_int_equal(w.err.code, ECANCELED);
         rig_open_runtime(&rig);
         assert_int_equal(runtime_recover(rig.runtime, on_found, NULL), 0);
         WAIT_UNTIL(!find(c.id));
