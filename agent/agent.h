@@ -46,6 +46,9 @@ struct agent_ports {
         void (*container_prepare)(void *arg,
                                   const struct agent_task *t); /* image, volumes, config */
         void (*container_start)(void *arg, const struct agent_task *t);
+        /* One that was found without its task is this task's: answered as a start, by how it is
+         * (STARTED, EXITED), or by FAILED. */
+        void (*container_adopt)(void *arg, const struct agent_task *t);
         void (*container_stop)(void *arg, struct id task);
         void (*container_remove)(void *arg, struct id task);
 
@@ -104,7 +107,9 @@ void agent_free(struct agent *a);
  * journal without a container that got as far as STARTING have ended with an unknown status), then
  * start. */
 int agent_load_task(struct agent *a, const uint8_t *packed, size_t n); /* -EBADMSG */
-/* e: of one that ended, its EXITED; of one that runs, NULL or a STARTED (for is_health_checked). */
+/* One of no task that was loaded (the journal is lost) is kept as it is until the manager's set
+ * names its task, or does not. e: of one that ended, its EXITED; of one that runs, NULL or a
+ * STARTED (for is_health_checked). */
 void agent_load_container(struct agent *a, struct id task, bool is_running,
                           const struct container_event *e);
 /* A task that was loaded, for taking over its container. False: there is none, or its spec is not

@@ -31,6 +31,7 @@ struct run {
         struct image_ask *ask;
         struct image_ref *image;
         bool is_starting, is_running, is_stopping, has_ended;
+        struct container_exit exit; /* of one that was found without its task, and has ended */
         int stop_signal;
         int64_t stop_grace_ms;
         Swarm__Health *health; /* heap; NULL: none */
@@ -98,17 +99,22 @@ static void on_late(void *arg)
 }
 
 /* For what is known inside the asking call already. */
-static void tell_late(struct containers *c, struct id id, enum container_event_kind kind,
-                      const char *text)
+static void tell_late(struct containers *c, const struct container_event *e)
 {
         struct late_event *l = xnew(struct late_event);
 
         list_push_back(&c->late, &l->link);
         l->owner = c;
-        l->text = xstrdup_or_null(text);
-        l->event = (struct container_event){.task = id, .kind = kind, .text = l->text};
+        l->text = xstrdup_or_null(e->text);
+        l->event = *e;
+        l->event.text = l->text;
         l->timer = loop_timer_new(c->loop, on_late, l);
         loop_timer_set(l->timer, 0);
+}
+
+static void fail_late(struct containers *c, struct id id, const char *why)
+{
+        tell_late(c, &(struct container_event){.task = id, .kind = CONTAINER_FAILED, .text = why});
 }
 
 /* --- runs ----------------------------------------------------------------------------------------
@@ -283,7 +289,7 @@ static void start_run(struct run *r)
         if (plan)
                 keep_plan(r, plan);
         if (e < 0) {
-                tell_late(c, r->id, CONTAINER_FAILED, err.text);
+                fail_late(c, r->id, err.text);
                 container_plan_free(plan);
                 return;
         }
@@ -308,7 +314,7 @@ void containers_refuse(struct containers *c, const char *why)
                 struct run *r = LIST_ITEM(l, struct run, start_link);
 
                 log_warn("container not started task=%s error=%s", ID_S(r->id), why);
-                tell_late(c, r->id, CONTAINER_FAILED, why);
+                fail_late(c, r->id, why);
         }
 }
 
@@ -317,7 +323,7 @@ void containers_start(struct containers *c, const struct agent_task *t)
         struct run *r = run_find(c, t->id);
 
         if (!r || !r->image) {
-                tell_late(c, t->id, CONTAINER_FAILED, "it is not prepared");
+                fail_late(c, t->id, "it is not prepared");
                 return;
         }
         list_push_back(&c->asked, &r->start_link);
@@ -341,7 +347,7 @@ void containers_stop(struct containers *c, struct id task)
                 return;
         if (list_is_linked(&r->start_link)) { /* asked to start, and the journal not written */
                 list_remove(&r->start_link);
-                tell_late(c, task, CONTAINER_FAILED, "stopped before its start");
+                fail_late(c, task, "stopped before its start");
                 return;
         }
         r->is_stopping = r->is_starting || r->is_running;
@@ -376,6 +382,7 @@ static void on_exit_event(void *arg, struct id id, const struct container_exit *
         health_forget(c->health, id);
         if (r) {
                 r->is_running = false;
+                r->exit = *e;
                 loop_timer_free(STEAL_PTR(r->grace));
         }
         tell(c, &event);
@@ -465,7 +472,7 @@ static void sweep_volumes(struct containers *c)
 
 /* --- taking over ---------------------------------------------------------------------------------
  */
-static struct run *adopt(struct containers *c, struct id id, const struct agent_task *t)
+static struct run *take_over(struct containers *c, const struct agent_task *t)
 {
         struct run *r = run_add(c, t);
         struct container_plan *plan = NULL;
@@ -475,19 +482,61 @@ static struct run *adopt(struct containers *c, struct id id, const struct agent_
         r->stop_signal = SIGTERM;
         r->stop_grace_ms = DEFAULT_STOP_GRACE_MS;
         if (!t->spec) {
-                log_warn("container of no known task: removing it task=%s", ID_S(id));
+                r->anonymous_volumes = find_own_volumes(c, &t->id);
+                log_warn("container of no known task: kept until a manager says whose it is "
+                         "task=%s",
+                         ID_S(t->id));
                 return r;
         }
         image_id = t->spec->task->container->image_id;
         r->image = image_ref_get(c->images, image_id);
         if (!r->image)
-                log_warn("image of a container is not here task=%s image=%s", ID_S(id), image_id);
+                log_warn("image of a container is not here task=%s image=%s", ID_S(t->id),
+                         image_id);
         else if (make_plan(r, &plan, &err) < 0)
-                log_warn("container is kept as it is task=%s error=%s", ID_S(id), err.text);
+                log_warn("container is kept as it is task=%s error=%s", ID_S(t->id), err.text);
         else
                 keep_plan(r, plan);
         container_plan_free(plan);
+        strv_free(r->anonymous_volumes); /* what there is counts, with a plan or without */
+        r->anonymous_volumes = find_own_volumes(c, &t->id);
         return r;
+}
+
+static struct container_event state_event(const struct run *r)
+{
+        struct container_event e = {.task = r->id, .kind = CONTAINER_STARTED};
+
+        if (!r->is_running)
+                e = exit_event(r->id, &r->exit);
+        e.is_health_checked = r->health != NULL;
+        return e;
+}
+
+void containers_adopt(struct containers *c, const struct agent_task *t)
+{
+        struct run *found = run_find(c, t->id);
+
+        if (!found) {
+                fail_late(c, t->id, "its container is gone");
+                return;
+        }
+        struct container_exit exit = found->exit;
+        bool is_running = found->is_running;
+
+        run_free(found);
+        struct run *r = take_over(c, t);
+
+        r->is_running = is_running;
+        r->has_ended = !is_running;
+        r->exit = exit;
+        log_info("container taken over, for its task is known again task=%s name=%s", ID_S(r->id),
+                 r->name);
+        const struct container_event e = state_event(r);
+
+        tell_late(c, &e);
+        if (is_running && r->health)
+                health_watch(c->health, r->id, r->health, false);
 }
 
 struct recovery {
@@ -500,20 +549,19 @@ static void on_found(void *arg, struct id id, bool is_running, pid_t pid UNUSED,
 {
         struct recovery *y = arg;
         struct agent_task t;
-        struct container_event e = {.task = id, .kind = CONTAINER_STARTED};
 
         if (!y->port->get(y->port->arg, id, &t))
                 t = (struct agent_task){.id = id, .name = "?"};
-        struct run *r = adopt(y->owner, id, &t);
-        strv_free(r->anonymous_volumes); /* what there is counts, with a plan or without */
-        r->anonymous_volumes = find_own_volumes(y->owner, &id);
+        struct run *r = take_over(y->owner, &t);
+
         r->is_running = is_running;
         r->has_ended = !is_running;
         if (is_running)
                 log_info("container taken over task=%s name=%s", ID_S(id), r->name);
         if (exit)
-                e = exit_event(id, exit);
-        e.is_health_checked = r->health != NULL;
+                r->exit = *exit;
+        const struct container_event e = state_event(r);
+
         y->port->found(y->port->arg, id, is_running, &e);
         if (is_running && r->health)
                 health_watch(y->owner->health, id, r->health, t.state >= TASK_RUNNING);

@@ -28,7 +28,8 @@ void containers_close(struct containers *c);
 void containers_set_node(struct containers *c, struct id node);
 
 /* At start: finds the containers of earlier. get: the task of one, false: of no known task, which
- * is then ended and removed as the core says. found is told of each, with its EXITED or STARTED. */
+ * is then kept, until the core has it adopted, or ended and removed. found is told of each, with
+ * its EXITED or STARTED. */
 struct containers_recovery {
         void *arg;
         bool (*get)(void *arg, struct id task, struct agent_task *ret);
@@ -39,6 +40,7 @@ int containers_recover(struct containers *c, const struct containers_recovery *y
 /* The ports of agent.h. */
 void containers_prepare(struct containers *c, const struct agent_task *t);
 void containers_start(struct containers *c, const struct agent_task *t);
+void containers_adopt(struct containers *c, const struct agent_task *t);
 void containers_stop(struct containers *c, struct id task);
 void containers_remove(struct containers *c, struct id task);
 

@@ -304,6 +304,13 @@ static void port_start(void *arg, const struct agent_task *t)
         containers_start(d->containers, t);
 }
 
+static void port_adopt(void *arg, const struct agent_task *t)
+{
+        struct daemon *d = arg;
+
+        containers_adopt(d->containers, t);
+}
+
 static void port_stop(void *arg, struct id task)
 {
         containers_stop(((struct daemon *)arg)->containers, task);
@@ -491,6 +498,7 @@ static void make_core(struct daemon *d)
                                     .reconnect = port_reconnect,
                                     .container_prepare = port_prepare,
                                     .container_start = port_start,
+                                    .container_adopt = port_adopt,
                                     .container_stop = port_stop,
                                     .container_remove = port_remove,
                                     .journal_put = port_journal_put,

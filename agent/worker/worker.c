@@ -57,30 +57,36 @@ static char *make_name(const struct worker *w, const Swarm__ServiceSpec *spec, u
         return xasprintf("%s.%s", service, ID_S(w->node_id));
 }
 
-/* A task as it was assigned, with its record in the journal. */
-static struct work *create(struct worker *w, struct now now, struct id id, struct spec *spec,
-                           const Swarm__TaskAssignment *m)
+/* Makes it the task that was assigned, with its record in the journal. */
+static void fill_in(struct worker *w, struct now now, struct work *t, struct spec *spec,
+                    const Swarm__TaskAssignment *m, enum task_state state)
 {
-        struct work *t = xnew(struct work);
-
-        t->id = id;
         wire_get_id(&m->service_id, &t->service_id);
         t->spec_version = m->spec_version;
         t->slot = m->slot;
-        t->fsm.state = TASK_ASSIGNED;
+        t->fsm.state = state;
         t->fsm.desired = m->desired;
         t->spec = spec;
         spec_ref(spec);
         t->name = make_name(w, spec->message, m->slot);
         if (m->n_generic > 0)
                 t->claim = wire_dup(m);
-        report_item_init(&t->status, id);
-        t->status.state = TASK_ASSIGNED;
+        t->status.state = state;
         t->status.state_ms = now.wall_ms;
-        t->status.message = task_fsm_message(TASK_ASSIGNED);
+        t->status.message = task_fsm_message(state);
         t->epoch = w->epoch;
-        map_put(&w->tasks, t);
         work_save(w, t);
+}
+
+static struct work *create(struct worker *w, struct now now, struct id id, struct spec *spec,
+                           const Swarm__TaskAssignment *m)
+{
+        struct work *t = xnew(struct work);
+
+        t->id = id;
+        report_item_init(&t->status, id);
+        map_put(&w->tasks, t);
+        fill_in(w, now, t, spec, m, TASK_ASSIGNED);
         return t;
 }
 
@@ -230,7 +236,7 @@ static void act(struct worker *w, struct now now, struct work *t, enum task_act 
  * earlier life goes on when the manager has named the task again: its image comes with it. */
 static void settle(struct worker *w, struct now now, struct work *t)
 {
-        for (;;) {
+        while (!t->is_stray) {
                 struct task_step s = task_fsm_step(&t->fsm);
                 bool is_moved = s.state != t->fsm.state;
 
@@ -258,6 +264,10 @@ void worker_on_container(struct worker *w, struct now now, const struct containe
 
         if (!t)
                 return;
+        if (t->is_stray) { /* where it is counts when its task is known; how, its driver keeps */
+                task_fsm_event(&t->fsm, e, &(struct task_end){0});
+                return;
+        }
         if (e->kind == CONTAINER_HEALTHY || e->kind == CONTAINER_UNWELL ||
             e->kind == CONTAINER_UNHEALTHY)
                 note_health(w, now, t, e);
@@ -283,19 +293,32 @@ int worker_load(struct worker *w, const uint8_t *packed, size_t n)
         return 0;
 }
 
-/* A container of no task we know: to be stopped and removed. */
-static struct work *adopt(struct worker *w, struct id id)
+/* A container of no task we know. */
+static void keep_stray(struct worker *w, struct id id, bool is_running)
 {
         struct work *t = xnew(struct work);
 
         t->id = id;
+        t->is_stray = true;
         t->fsm = (struct task_fsm){.state = TASK_STARTING,
-                                   .desired = TASK_REMOVE,
-                                   .phase = PHASE_STARTING,
-                                   .is_removed = true};
+                                   .desired = TASK_RUNNING,
+                                   .phase = is_running ? PHASE_RUNNING : PHASE_ENDED};
         report_item_init(&t->status, id);
         map_put(&w->tasks, t);
-        return t;
+}
+
+/* The manager names its task: what has become of it is the task's, which does not begin again. */
+static void take_up(struct worker *w, struct now now, struct work *t, struct spec *spec,
+                    const Swarm__TaskAssignment *m)
+{
+        struct agent_task at;
+
+        t->is_stray = false;
+        t->fsm.phase = PHASE_STARTING;
+        fill_in(w, now, t, spec, m, TASK_STARTING);
+        at = describe(t);
+        w->ports->container_adopt(w->ports->arg, &at);
+        settle(w, now, t);
 }
 
 void worker_load_container(struct worker *w, struct id task, bool is_running,
@@ -303,8 +326,10 @@ void worker_load_container(struct worker *w, struct id task, bool is_running,
 {
         struct work *t = map_get_id(&w->tasks, task);
 
-        if (!t)
-                t = adopt(w, task);
+        if (!t) {
+                keep_stray(w, task, is_running);
+                return;
+        }
         if (t->fsm.state < TASK_STARTING)
                 t->fsm.state = t->status.state = TASK_STARTING; /* it did, and was not written */
         if (is_running) {
@@ -338,6 +363,8 @@ void worker_start(struct worker *w, struct now now)
         _cleanup_free_ struct work **list = all_tasks(w, &n);
 
         for (size_t i = 0; i < n; i++) {
+                if (list[i]->is_stray)
+                        continue;
                 if (list[i]->fsm.phase == PHASE_STARTING)
                         take_event(w, now, list[i], &lost);
                 if (!list[i]->fsm.is_removed)
@@ -356,6 +383,19 @@ void worker_on_session(struct worker *w, struct id node_id)
         w->is_collecting = w->has_set = false;
 }
 
+static void remove_one(struct worker *w, struct now now, struct work *t)
+{
+        work_want_again(w, t, NULL, NULL);
+        if (t->fsm.is_removed)
+                return;
+        t->fsm.is_removed = true;
+        t->is_stray = false;
+        list_remove(&t->status.link);
+        t->status.is_inflight = t->status.is_changed = false;
+        work_save(w, t);
+        settle(w, now, t);
+}
+
 static int assign_one(struct worker *w, struct now now, const Swarm__TaskAssignment *m)
 {
         struct id id, service;
@@ -366,7 +406,7 @@ static int assign_one(struct worker *w, struct now now, const Swarm__TaskAssignm
             !task_state_is_valid(m->desired))
                 return -EBADMSG;
         t = map_get_id(&w->tasks, id);
-        if (t && !t->fsm.is_removed) {
+        if (t && !t->fsm.is_removed && !t->is_stray) {
                 t->epoch = w->epoch;
                 if (task_fsm_want(&t->fsm, m->desired))
                         work_save(w, t);
@@ -376,25 +416,18 @@ static int assign_one(struct worker *w, struct now now, const Swarm__TaskAssignm
         spec = spec_get(w, service, m->spec_version);
         if (!spec)
                 return -ESTALE;
+        if (t && t->is_stray && spec->message) {
+                take_up(w, now, t, spec, m);
+                return 0;
+        }
         if (t) {
+                remove_one(w, now, t);
                 t->epoch = w->epoch;
                 work_want_again(w, t, spec, m);
                 return 0;
         }
         settle(w, now, create(w, now, id, spec, m));
         return 0;
-}
-
-static void remove_one(struct worker *w, struct now now, struct work *t)
-{
-        work_want_again(w, t, NULL, NULL);
-        if (t->fsm.is_removed)
-                return;
-        t->fsm.is_removed = true;
-        list_remove(&t->status.link);
-        t->status.is_inflight = t->status.is_changed = false;
-        work_save(w, t);
-        settle(w, now, t);
 }
 
 static void remove_unseen(struct worker *w, struct now now)

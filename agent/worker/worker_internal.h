@@ -19,6 +19,7 @@ struct work {
         struct task_fsm fsm;
         struct report_item status;
         struct spec *spec; /* NULL: a container that was found and belongs to no task */
+        bool is_stray;     /* whether it does is not known yet: nothing is done with it */
         char *name;
         Swarm__TaskAssignment *claim; /* heap; NULL: no generic resources */
         uint32_t epoch; /* of the last set that named it; 0: none did since the start */

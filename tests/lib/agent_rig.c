@@ -49,6 +49,12 @@ static void port_start(void *arg, const struct agent_task *t)
         note(arg, "start", t->id);
 }
 
+static void port_adopt(void *arg, const struct agent_task *t)
+{
+        assert_non_null(t->spec->task->container);
+        note(arg, "adopt", t->id);
+}
+
 static void port_stop(void *arg, struct id id)
 {
         note(arg, "stop", id);
@@ -103,6 +109,7 @@ static void make_agent(struct fake *f)
                                     .reconnect = port_reconnect,
                                     .container_prepare = port_prepare,
                                     .container_start = port_start,
+                                    .container_adopt = port_adopt,
                                     .container_stop = port_stop,
                                     .container_remove = port_remove,
                                     .journal_put = port_put,

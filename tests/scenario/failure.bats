@@ -28,6 +28,28 @@ all_pids() { for n in n1 n2 n3; do container_pids $n; done | sort; }
         [ "$before" = "$(container_pids n2 | sort)" ]
 }
 
+@test "an agent whose journal is damaged keeps its containers, and runs none again" {
+        ctl service create --detach --quiet --name once --network none --restart-condition none \
+                --constraint node.hostname==n2 web:1 /bin/false
+        wait_for 15 "its end" has_state once Failed
+        id=$(ctl service ps once -q --no-trunc)
+        before=$(container_pids n2 | sort)
+        [ -n "$before" ]
+        daemon_stop n2 KILL
+        dd if=/dev/zero of="$CLUSTER/n2/agent/journal.db" bs=1k count=1 conv=notrunc 2>/dev/null
+        rm -f "$CLUSTER/n2/agent"/journal.db-*
+        agent_start n2
+        wait_for 15 "the one that runs" eval 'grep "its task is known again" "$CLUSTER/log/n2" | grep -q "name=web"'
+        wait_for 15 "the one that ended" eval 'grep "its task is known again" "$CLUSTER/log/n2" | grep -q "name=once"'
+        grep -q "the journal is damaged" "$CLUSTER/log/n2"
+        wait_for 15 "n2 ready" node_is n2 ready
+        wait_for 10 "six" service_running web 6
+        [ "$before" = "$(container_pids n2 | sort)" ]
+        has_state once Failed
+        [ "$(grep -c "container started task=$id" "$CLUSTER/log/n2")" = 1 ]
+        ctl service rm once
+}
+
 @test "what exited while the agent was dead is told with its exit status" {
         victim=$(container_pids n3 | head -n 1)
         daemon_stop n3 KILL

@@ -228,6 +228,40 @@ static void port_start(void *arg, const struct agent_task *t)
               sim_between(sim, 1, 300));
 }
 
+/* Of one that was found: how it is by then. */
+static void tell_adopted(struct sim *sim, void *arg)
+{
+        struct step *s = arg;
+        struct sim_container *c = sim_agent_find(s->agent, s->task);
+
+        if (c && s->life == s->agent->life) {
+                bool is_running = c->state == SIM_RUNNING;
+                struct container_event e = {.task = c->id,
+                                            .kind = is_running ? CONTAINER_STARTED
+                                                               : CONTAINER_EXITED,
+                                            .is_health_checked = c->is_health_checked,
+                                            .exit_code = c->exit_code,
+                                            .wall_ms = sim_now(sim).wall_ms};
+
+                tell(s->agent, &e);
+        }
+        free(s);
+}
+
+static void port_adopt(void *arg, const struct agent_task *t)
+{
+        struct sim_agent *a = arg;
+        struct sim_container *c = sim_agent_find(a, t->id);
+        struct step *s = xnew(struct step);
+
+        if (!c || !c->starts)
+                sim_fail(a->sim, "%s: no container to adopt for %s", a->hostname, ID_S(t->id));
+        else if (c->state == SIM_RUNNING)
+                watch_health(c);
+        *s = (struct step){.agent = a, .life = a->life, .task = t->id};
+        sim_at(a->sim, sim_between(a->sim, 1, 20), tell_adopted, s);
+}
+
 static void port_stop(void *arg, struct id task)
 {
         struct sim_agent *a = arg;
@@ -434,6 +468,7 @@ void sim_agent_start(struct sim_agent *a)
                                     .reconnect = port_reconnect,
                                     .container_prepare = port_prepare,
                                     .container_start = port_start,
+                                    .container_adopt = port_adopt,
                                     .container_stop = port_stop,
                                     .container_remove = port_remove,
                                     .journal_put = port_journal_put,

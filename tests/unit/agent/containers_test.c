@@ -14,13 +14,17 @@
 static struct rig rig;
 static char *data, *volumes;
 static struct loop *loop;
-static bool is_removed, has_ended;
-static int n_found;
+static bool is_removed, has_started, has_ended, has_failed;
+static int n_found, exit_code;
 
 static void on_event(void *arg UNUSED, const struct container_event *e)
 {
         is_removed |= e->kind == CONTAINER_REMOVED;
+        has_started |= e->kind == CONTAINER_STARTED;
         has_ended |= e->kind == CONTAINER_EXITED;
+        has_failed |= e->kind == CONTAINER_FAILED;
+        if (e->kind == CONTAINER_EXITED)
+                exit_code = e->exit_code;
 }
 
 static void on_fetch(void *arg UNUSED, const Swarm__BlobGet *m UNUSED)
@@ -131,6 +135,51 @@ static void test_own_volumes_are_swept(void **state UNUSED)
         loop_free(loop);
 }
 
+/* The journal was lost, and the manager says whose the container is: it is told how it is, and what
+ * becomes of it; and one that has ended meanwhile with its end. */
+static void test_task_is_known_again(void **state UNUSED)
+{
+        const struct containers_recovery y = {.get = get_none, .found = on_found};
+        char *const argv[] = {"sleep", "1000", NULL};
+        struct container_config config = rig_config(&rig, argv);
+        Swarm__ServiceSpec spec = SWARM__SERVICE_SPEC__INIT;
+        Swarm__TaskSpec task = SWARM__TASK_SPEC__INIT;
+        Swarm__ContainerSpec container = SWARM__CONTAINER_SPEC__INIT;
+        struct agent_task t = {.id = config.id, .name = "web.1", .spec = &spec};
+        struct agent_task gone = {.id = {5, 6}, .name = "web.2", .spec = &spec};
+
+        spec.task = &task;
+        task.container = &container;
+        container.image_id = (char *)(uintptr_t) "sha256:of-no-image";
+        if (!rig.runtime)
+                rig_open_runtime(&rig);
+        assert_int_equal(rig_start(&rig, &config), 0);
+        rig_close_runtime(&rig);
+        struct containers *c = open_containers();
+
+        has_started = has_ended = has_failed = is_removed = false;
+        assert_int_equal(containers_recover(c, &y), 0);
+        containers_adopt(c, &t);
+        assert_false(has_started);
+        turn(&has_started);
+        assert_true(containers_is_live(c, t.id));
+        assert_int_equal(runtime_kill(containers_runtime(c), t.id), 0);
+        turn(&has_ended);
+        has_ended = false;
+        exit_code = 0;
+        containers_adopt(c, &t);
+        assert_false(has_ended);
+        turn(&has_ended);
+        assert_int_equal(exit_code, 137);
+        assert_false(containers_is_live(c, t.id));
+        containers_adopt(c, &gone);
+        turn(&has_failed);
+        containers_remove(c, t.id);
+        turn(&is_removed);
+        containers_close(c);
+        loop_free(loop);
+}
+
 /* The end may come between a start that is refused and the telling of it. */
 static void test_closed_before_it_is_told(void **state UNUSED)
 {
@@ -167,6 +216,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_own_volumes_are_swept),
+                cmocka_unit_test(test_task_is_known_again),
                 cmocka_unit_test(test_closed_before_it_is_told),
         };
 

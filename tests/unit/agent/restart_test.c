@@ -112,27 +112,99 @@ static void restart_goes_on_removing(void **state)
         assert_false(fake_journal_has(f, 1));
 }
 
+/* A container of a task that is not known here, and a manager that is asked. */
+static void begin_with_container(struct fake *f, bool is_running)
+{
+        const struct container_event ended = {
+                .task = fake_id(5), .kind = CONTAINER_EXITED, .exit_code = 0};
+
+        agent_load_container(f->a, fake_id(5), is_running, is_running ? NULL : &ended);
+        agent_start(f->a, f->now);
+        agent_on_connected(f->a, f->now);
+        fake_give_session(f);
+        fake_clear_sent(f);
+        fake_expect(f, "");
+}
+
 static void container_of_no_task_is_removed(void **state)
 {
         struct fake *f = *state;
 
-        agent_load_container(f->a, fake_id(5), true, NULL);
-        agent_start(f->a, f->now);
+        begin_with_container(f, true);
+        fake_give_set(f, &(struct fake_set){.is_complete = true});
         fake_expect(f, "stop 5");
         fake_end(f, 5, 0, false);
         fake_expect(f, "remove 5");
+        fake_expect_sent(f, "");
 }
 
-/* A lost journal: the manager still has the task whose container is of no task here. */
+/* It may end before anybody says whose it is. */
+static void ended_container_of_no_task_is_removed(void **state)
+{
+        struct fake *f = *state;
+
+        begin_with_container(f, true);
+        fake_end(f, 5, 3, false);
+        fake_expect(f, "");
+        fake_give_set(f, &(struct fake_set){.is_complete = true});
+        fake_expect(f, "remove 5");
+        fake_happen(f, 5, CONTAINER_REMOVED);
+        assert_true(agent_is_idle(f->a));
+        fake_expect_sent(f, "");
+}
+
+/* The journal is lost: the manager still has the task of the container, which goes on. */
+static void running_container_is_its_tasks_again(void **state)
+{
+        struct fake *f = *state;
+
+        begin_with_container(f, true);
+        fake_give_set(f, &(struct fake_set){.is_complete = true, .tasks = {{5, TASK_RUNNING}}});
+        fake_expect(f, "adopt 5");
+        assert_true(fake_journal_has(f, 5));
+        fake_happen(f, 5, CONTAINER_STARTED);
+        fake_expect_sent(f, "status 1: 5=running");
+        fake_acknowledge(f, 1);
+        fake_end(f, 5, 1, false);
+        fake_expect(f, "");
+        fake_expect_sent(f, "status 2: 5=failed(task: non-zero exit (1))");
+}
+
+/* And one that has run is not run again, whatever its restart policy is. */
+static void ended_container_is_its_tasks_again(void **state)
+{
+        struct fake *f = *state;
+
+        begin_with_container(f, false);
+        fake_give_set(f, &(struct fake_set){.is_complete = true, .tasks = {{5, TASK_RUNNING}}});
+        fake_expect(f, "adopt 5");
+        fake_end(f, 5, 0, false);
+        fake_expect_sent(f, "status 1: 5=complete");
+        fake_acknowledge(f, 1);
+        fake_give_set(f, &(struct fake_set){.removed = 5});
+        fake_expect(f, "remove 5");
+}
+
+static void adopted_container_is_stopped(void **state)
+{
+        struct fake *f = *state;
+
+        begin_with_container(f, true);
+        fake_give_set(f, &(struct fake_set){.is_complete = true, .tasks = {{5, TASK_SHUTDOWN}}});
+        fake_expect(f, "adopt 5 stop 5");
+        fake_happen(f, 5, CONTAINER_STARTED);
+        fake_end(f, 5, 143, false);
+        fake_expect(f, "");
+        fake_expect_sent(f, "status 1: 5=shutdown");
+}
+
+/* A task that is named again when its container goes already. */
 static void begin_unknown_container(struct fake *f)
 {
-        agent_load_container(f->a, fake_id(5), true, NULL);
-        agent_start(f->a, f->now);
+        begin_with_container(f, true);
+        fake_give_set(f, &(struct fake_set){.is_complete = true});
         fake_expect(f, "stop 5");
-        agent_on_connected(f->a, f->now);
-        fake_give_session(f);
-        fake_clear_sent(f);
-        fake_give_set(f, &(struct fake_set){.is_complete = true, .tasks = {{5, TASK_RUNNING}}});
+        fake_give_set(f, &(struct fake_set){.tasks = {{5, TASK_RUNNING}}});
         fake_expect(f, "");
 }
 
@@ -151,7 +223,7 @@ static void task_of_an_unknown_container_begins_when_it_is_gone(void **state)
         fake_happen(f, 5, CONTAINER_STARTED);
         fake_expect(f, "start 5");
         fake_expect_sent(f, "status 1: 5=running");
-        fake_give_set(f, &(struct fake_set){.is_complete = true});
+        fake_give_set(f, &(struct fake_set){.removed = 5});
         fake_expect(f, "stop 5");
 }
 
@@ -202,6 +274,10 @@ int main(void)
                 T(restart_goes_on_stopping),
                 T(restart_goes_on_removing),
                 T(container_of_no_task_is_removed),
+                T(ended_container_of_no_task_is_removed),
+                T(running_container_is_its_tasks_again),
+                T(ended_container_is_its_tasks_again),
+                T(adopted_container_is_stopped),
                 T(task_of_an_unknown_container_begins_when_it_is_gone),
                 T(task_of_an_unknown_container_may_end_before_it_begins),
                 T(task_of_an_unknown_container_may_be_removed_meanwhile),
