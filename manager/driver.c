@@ -1,266 +1,368 @@
-/* The turn's driver: see driver.h. */
+/* A manager's parts, connected: see driver.h. */
 #include "manager/driver.h"
 
-#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
 
-#include "manager/consensus/single.h"
+#include "manager/front.h"
+#include "manager/replica/members.h"
+#include "manager/snapshots.h"
 #include "shared/base/log.h"
-#include "shared/base/map.h"
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
+#include "version.h"
 
-#define CONTROL_KIND_FIRST 10 /* Request.kind: the fields from here on */
-#define AGENT_KIND_FIRST   2  /* AgentMessage.kind */
-#define SESSION_MAX        64
+#define HANDOVER_MS   1000 /* for another to lead when this manager is asked to end */
+#define ANNOUNCE_MS   1000 /* between two tries to tell the leader of another address */
+#define LOG_BYTES_MAX ((size_t)64 << 20)
+#define LOG_KEEP      ((size_t)1 << 20)
 
-/* Where a node's messages go: the newest connection that it has spoken on. */
-struct route {
-        struct id node;
-        uint64_t connection;
-        bool is_lost;       /* a message was, and that was said; until it registers */
-        size_t session_len; /* of its last BlobGet: its answers bear it */
-        uint8_t session[SESSION_MAX];
-};
-
-struct client {
-        uint64_t connection;
+/* What another manager heard of nodes, told before there was a turn to tell. */
+struct early {
+        Swarm__HeardNodes *m;
+        int64_t said_ms;
 };
 
 struct driver {
         struct driver_config config;
+        char *dir;
         struct net *net;
         struct net_server *server;
-        struct consensus *consensus;
-        struct blobs *blobs;
-        struct turn *turn;
+        struct peers *peers;
+        struct relay *relay;
+        struct front *front;
+        struct blobs *blobs; /* NULL until it has the state to know which are used */
+        struct snapshots *snapshots;
+        struct backups *backups;
+        struct replica *replica;
+        struct members *members; /* NULL: does not lead */
         struct loop_hook *hook;
         struct loop_timer *timer;
-        struct map routes, clients;
-        struct wire_arena arena;
 
-        int64_t run_at, timer_at; /* mono ms; TIME_NEVER: none */
-        struct list effects;      /* that wait for the commit */
-        int64_t pending_index;    /* of the entry that is being committed; 0: none */
-        bool is_leader, is_ready, is_stopping;
+        struct turn_config turn;
+        char *managers[RAFT_MEMBERS_MAX + 1]; /* of turn.managers; owned */
+        struct raft_members known;            /* what these and the links are made from */
+        char no_leader[160];
+
+        int64_t timer_at;   /* mono ms; TIME_NEVER: none */
+        int64_t stop_until; /* handing over: mono ms; 0: not yet */
+        int64_t announce_at;
+        struct early early[RAFT_MEMBERS_MAX];
+        size_t n_early;
+        uint64_t told_leader; /* whom this manager told which nodes it hears */
+        bool is_ready, is_stopping, is_handing, has_ended;
         int exit_code;
 };
 
-static void fail(struct driver *d, const char *what, int error)
+static void end(struct driver *d)
 {
-        log_error("%s: %s", what, err_name(error));
-        d->exit_code = EXIT_FAILURE;
+        d->has_ended = true;
         loop_stop(d->config.loop);
 }
 
-/* --- what comes in ------------------------------------------------------------------------------
+static void fail(struct driver *d, const char *text)
+{
+        log_error("%s", text);
+        d->exit_code = EXIT_FAILURE;
+        end(d);
+}
+
+/* --- the disk -----------------------------------------------------------------------------------
  */
-static void send_response(void *arg, uint64_t connection, const Swarm__Response *r)
+static void write_raft(void *arg, struct raft_write *w)
+{
+        db_write(((struct driver *)arg)->config.db, w);
+}
+
+static void set_store(void *arg, struct store *store)
+{
+        db_set_store(((struct driver *)arg)->config.db, store);
+}
+
+static void set_applied(void *arg, uint64_t index)
+{
+        db_set_applied(((struct driver *)arg)->config.db, index);
+}
+
+static void load(void *arg)
+{
+        db_load(((struct driver *)arg)->config.db);
+}
+
+static void cut_log(void *arg, const struct raft_base *base)
+{
+        db_cut_log(((struct driver *)arg)->config.db, base);
+}
+
+static void on_durable(void *arg, uint64_t seq)
+{
+        replica_persisted(((struct driver *)arg)->replica, time_now(), seq);
+}
+
+static void on_covered(void *arg, uint64_t index)
+{
+        replica_covered(((struct driver *)arg)->replica, time_now(), index);
+}
+
+static void on_loaded(void *arg, struct store *store, uint64_t applied)
+{
+        replica_loaded(((struct driver *)arg)->replica, time_now(), store, applied);
+}
+
+static void on_copied(void *arg, uint64_t tag, int error, uint64_t index, uint64_t size)
 {
         struct driver *d = arg;
+
+        if (!backups_on_copied(d->backups, tag, error, size))
+                snapshots_on_copied(d->snapshots, tag, error, index, size);
+}
+
+static void on_db_failure(void *arg, int error UNUSED, const char *text)
+{
+        log_error("%s", text);
+        fail(arg, "the log cannot be written, nothing more will be committed");
+}
+
+/* --- other managers -----------------------------------------------------------------------------
+ */
+static void send_raft(void *arg, const struct raft_message *m)
+{
+        struct driver *d = arg;
+        Swarm__PeerMessage out = SWARM__PEER_MESSAGE__INIT;
+        struct raft_message copy = *m;
         _cleanup_buf_ struct buf b = {0};
 
-        WIRE_PACK(r, &b);
-        int e = net_send(d->server, connection, b.data, b.len);
-        if (e < 0)
-                log_debug("response lost connection=%llu: %s", (unsigned long long)connection,
-                          err_name(e));
-}
-
-static void answer_error(struct driver *d, uint64_t connection, uint64_t number, int code,
-                         const char *text)
-{
-        Swarm__Response r = SWARM__RESPONSE__INIT;
-
-        r.number = number;
-        r.code = (uint32_t)code;
-        r.error = (char *)text;
-        send_response(d, connection, &r);
-}
-
-static const Swarm__Request *unpack_request(struct driver *d, const uint8_t *p, size_t n)
-{
-        wire_arena_reset(&d->arena);
-        return wire_unpack(&d->arena, &swarm__request__descriptor, p, n);
-}
-
-/* The control protocol over tcp is for managers: their key stands for the socket file. */
-static bool may_control(struct driver *d, const struct net_sender *from)
-{
-        struct node *node = from->is_local ? NULL : store_find_node(d->config.store, from->node);
-
-        return from->is_local || (node && node->role == ROLE_MANAGER);
-}
-
-static void note_client(struct driver *d, uint64_t connection)
-{
-        if (map_get_u64(&d->clients, connection))
-                return;
-        struct client *c = xnew(struct client);
-
-        c->connection = connection;
-        map_put(&d->clients, c);
-}
-
-/* Requests about bytes of images. True: answered, or will be; else it goes to the turn. */
-static bool take_image_request(struct driver *d, uint64_t connection, const uint8_t *p, size_t n)
-{
-        struct err err = {0};
-        int kind = wire_peek_kind(p, n, CONTROL_KIND_FIRST);
-
-        if (kind != SWARM__REQUEST__KIND_BLOB_STAT && kind != SWARM__REQUEST__KIND_BLOB_PUT &&
-            kind != SWARM__REQUEST__KIND_IMAGE_CREATE && kind != SWARM__REQUEST__KIND_BLOB_GET)
-                return false;
-        const Swarm__Request *q = unpack_request(d, p, n);
-        if (!q)
-                return true;
-        if (blobs_on_request(d->blobs, connection, q))
-                return true;
-        if (q->kind_case != SWARM__REQUEST__KIND_IMAGE_CREATE)
-                return false;
-        int r = blobs_check_image(d->blobs, q->image_create, &err);
-        if (r < 0)
-                answer_error(d, connection, q->number, -r, err.text);
-        return r < 0;
-}
-
-static void on_control(struct driver *d, const struct net_sender *from, const uint8_t *p, size_t n)
-{
-        const Swarm__Request *q;
-        int refusal = 0;
-
-        if (!may_control(d, from))
-                refusal = EACCES;
-        else if (!take_image_request(d, from->connection, p, n))
-                refusal = -turn_input_client(d->turn, from->connection, p, n);
-        note_client(d, from->connection);
-        if (refusal != EACCES && refusal != EAGAIN)
-                return; /* taken, or bytes that are no request: no one to answer */
-        q = unpack_request(d, p, n);
-        if (q)
-                answer_error(d, from->connection, q->number, refusal,
-                             refusal == EACCES ? "control: this node's key is not a manager's"
-                                               : "manager: too many requests are waiting");
-}
-
-/* An agent has one connection: what waits in its older one would be read by nobody. NULL: this is
- * the older one. */
-static struct route *note_route(struct driver *d, const struct net_sender *from)
-{
-        struct route *r = map_get_id(&d->routes, from->node);
-
-        if (!r) {
-                r = xnew(struct route);
-                r->node = from->node;
-                map_put(&d->routes, r);
+        if (m->kind == RAFT_CHUNK) {
+                copy.chunk.bytes = snapshots_read(d->snapshots, m);
+                if (!copy.chunk.bytes)
+                        return;
         }
-        if (from->connection > r->connection) {
-                net_drop(d->server, r->connection);
-                r->connection = from->connection;
-        }
-        return from->connection == r->connection ? r : NULL;
+        raft_message_encode(&copy, &b);
+        if (m->kind == RAFT_CHUNK)
+                raft_bytes_unref(copy.chunk.bytes);
+        out.kind_case = SWARM__PEER_MESSAGE__KIND_RAFT;
+        out.raft = (ProtobufCBinaryData){b.len, b.data};
+        peers_send(d->peers, m->to, &out);
 }
 
-/* A message to or from an agent. What it said is not known any more, so all is said anew. */
-static void on_lost(struct driver *d, struct route *route, int error)
+static void want_snapshot(void *arg, uint64_t peer)
 {
-        if (!route || route->is_lost)
-                return;
-        log_debug("message lost node=%s: %s", ID_S(route->node), err_name(error));
-        route->is_lost = true;
-        turn_input_agent_lost(d->turn, route->node);
+        struct driver *d = arg;
+
+        snapshots_want(d->snapshots, peer);
 }
 
-/* BlobGet and BlobAck: they never go through the turn. */
-static void on_blob_message(struct driver *d, struct route *route, const uint8_t *p, size_t n)
+static bool snapshot_ready(void *arg, uint64_t peer, uint64_t index, uint64_t size)
 {
-        wire_arena_reset(&d->arena);
-        const Swarm__AgentMessage *m =
-                wire_unpack(&d->arena, &swarm__agent_message__descriptor, p, n);
+        struct driver *d = arg;
 
-        if (!m || m->session.len > SESSION_MAX)
-                return;
-        if (m->kind_case == SWARM__AGENT_MESSAGE__KIND_BLOB_ACK) {
-                blobs_on_ack(d->blobs, route->connection, m->blob_ack->receipt);
+        return replica_snapshot_ready(d->replica, time_now(), peer, index, size);
+}
+
+static void hear_raft(struct driver *d, uint64_t from, const ProtobufCBinaryData *bytes)
+{
+        struct raft_message m;
+
+        if (raft_message_decode(bytes->data, bytes->len, &m) < 0) {
+                log_debug("manager %llu says what is no message", (unsigned long long)from);
                 return;
         }
-        if (m->kind_case != SWARM__AGENT_MESSAGE__KIND_BLOB_GET)
-                return;
-        route->session_len = m->session.len;
-        if (m->session.len)
-                memcpy(route->session, m->session.data, m->session.len);
-        blobs_on_get(d->blobs, route->node, route->connection, m->blob_get);
+        if (m.from == from)
+                replica_receive(d->replica, time_now(), &m);
+        raft_message_done(&m);
 }
 
-/* A node that was removed while it was away registers, and is told. */
-static bool is_for_strangers(int kind)
-{
-        return kind == SWARM__AGENT_MESSAGE__KIND_JOIN ||
-               kind == SWARM__AGENT_MESSAGE__KIND_REGISTER;
-}
+/* --- who heard which node last: a new leader goes on from there ---------------------------------
+ */
+struct heard {
+        struct store *store;
+        Swarm__HeardNode *nodes;
+        uint8_t (*ids)[ID_BYTES];
+        struct turn *turn; /* to be told; NULL: nodes are gathered */
+        size_t n, cap;
+        int64_t now_ms;
+};
 
-static void on_agent(struct driver *d, const struct net_sender *from, const uint8_t *p, size_t n)
+static void take_heard(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms)
 {
-        struct peer peer = {from->connection, from->node};
-        bool is_known = !id_is_zero(from->node);
-        int kind = wire_peek_kind(p, n, AGENT_KIND_FIRST);
+        struct heard *h = arg;
+        struct node *node = store_find_node_by_key(h->store, key);
 
-        if (kind <= 0 || (!is_known && !is_for_strangers(kind)))
+        if (!node)
                 return;
-        struct route *route = is_known ? note_route(d, from) : NULL;
-        if (is_known && !route)
-                return; /* the last words of a connection that the agent has left */
-        if (kind == SWARM__AGENT_MESSAGE__KIND_BLOB_GET ||
-            kind == SWARM__AGENT_MESSAGE__KIND_BLOB_ACK) {
-                on_blob_message(d, route, p, n);
+        if (h->turn) {
+                turn_input_heard(h->turn, node->id, heard_ms);
                 return;
         }
-        if (route && kind == SWARM__AGENT_MESSAGE__KIND_REGISTER)
-                route->is_lost = false;
-        int r = turn_input_agent(d->turn, peer, from->key, p, n);
-        if (r < 0)
-                on_lost(d, route, r);
+        if (h->n == h->cap) {
+                h->cap = h->cap ? h->cap * 2 : 64;
+                h->nodes = xreallocarray(h->nodes, h->cap, sizeof(*h->nodes));
+                h->ids = xreallocarray(h->ids, h->cap, sizeof(*h->ids));
+        }
+        id_encode(node->id, h->ids[h->n]);
+        swarm__heard_node__init(&h->nodes[h->n]);
+        h->nodes[h->n++].ago_ms = h->now_ms - heard_ms;
 }
 
-/* A Request begins with a number, an AgentMessage never does. */
-static bool is_control(const uint8_t *p, size_t n)
+static void say_heard(struct driver *d, uint64_t leader, int64_t now_ms)
 {
-        return n > 0 && (p[0] & 7) == 0;
+        struct heard h = {.store = replica_store(d->replica), .now_ms = now_ms};
+        Swarm__PeerMessage m = SWARM__PEER_MESSAGE__INIT;
+        Swarm__HeardNodes list = SWARM__HEARD_NODES__INIT;
+
+        if (!h.store)
+                return;
+        relay_heard(d->relay, take_heard, &h);
+        list.n_nodes = h.n;
+        list.nodes = xnew_array(Swarm__HeardNode *, h.n + 1);
+        for (size_t i = 0; i < h.n; i++) {
+                h.nodes[i].node_id = (ProtobufCBinaryData){ID_BYTES, h.ids[i]};
+                list.nodes[i] = &h.nodes[i];
+        }
+        m.kind_case = SWARM__PEER_MESSAGE__KIND_HEARD_NODES;
+        m.heard_nodes = &list;
+        if (h.n)
+                peers_send(d->peers, leader, &m);
+        free(list.nodes);
+        free(h.nodes);
+        free(h.ids);
+}
+
+static void tell_heard(struct turn *turn, const Swarm__HeardNodes *m, int64_t said_ms)
+{
+        struct id id;
+
+        for (size_t i = 0; i < m->n_nodes; i++)
+                if (wire_get_id(&m->nodes[i]->node_id, &id) == 0 && m->nodes[i]->ago_ms >= 0)
+                        turn_input_heard(turn, id, said_ms - m->nodes[i]->ago_ms);
+}
+
+/* It may come before this manager knows that all have agreed on it. */
+static void hear_heard(struct driver *d, const Swarm__HeardNodes *m)
+{
+        struct turn *turn = replica_turn(d->replica);
+        int64_t now_ms = time_now().mono_ms;
+
+        if (turn)
+                tell_heard(turn, m, now_ms);
+        else if (replica_status(d->replica)->is_leader && d->n_early < ARRAY_SIZE(d->early))
+                d->early[d->n_early++] = (struct early){wire_dup(m), now_ms};
+}
+
+static void drop_early(struct driver *d)
+{
+        while (d->n_early > 0)
+                wire_free(d->early[--d->n_early].m);
+}
+
+static void on_peer_message(void *arg, uint64_t from, const Swarm__PeerMessage *m)
+{
+        struct driver *d = arg;
+
+        switch (m->kind_case) {
+        case SWARM__PEER_MESSAGE__KIND_RAFT: hear_raft(d, from, &m->raft); break;
+        case SWARM__PEER_MESSAGE__KIND_RELAY_UP:
+                relay_on_up(d->relay, from, m->relay_up, time_now().mono_ms);
+                break;
+        case SWARM__PEER_MESSAGE__KIND_RELAY_DOWN: relay_on_down(d->relay, m->relay_down); break;
+        case SWARM__PEER_MESSAGE__KIND_HEARD_NODES: hear_heard(d, m->heard_nodes); break;
+        default: break; /* of a newer version */
+        }
+}
+
+static void on_peer_broken(void *arg, uint64_t id)
+{
+        struct driver *d = arg;
+
+        relay_on_peer_broken(d->relay, id);
+}
+
+/* Links and addresses follow the members. */
+static void follow_members(struct driver *d)
+{
+        const struct raft_members *now = replica_members(d->replica);
+        size_t n = 0;
+
+        if (memcmp(now, &d->known, sizeof(*now)) == 0)
+                return;
+        d->known = *now;
+        peers_set(d->peers, now);
+        for (size_t i = 0; i < now->n; i++) {
+                if (!now->of[i].is_voter)
+                        continue;
+                free(d->managers[n]);
+                d->managers[n++] = xstrdup(now->of[i].address);
+        }
+        for (; n < ARRAY_SIZE(d->managers); n++) {
+                free(d->managers[n]);
+                d->managers[n] = NULL;
+        }
+}
+
+/* This manager has moved: the leader is told. (The one that leads finds out by itself.) */
+static void announce(struct driver *d, int64_t now_ms)
+{
+        const struct consensus_status *s = replica_status(d->replica);
+        const struct raft_member *self = raft_members_find(&d->known, s->id);
+        Swarm__Join join = SWARM__JOIN__INIT;
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+        _cleanup_buf_ struct buf b = {0};
+
+        if (!self || s->is_leader || !s->leader || now_ms < d->announce_at ||
+            str_is_equal(self->address, d->config.address))
+                return;
+        d->announce_at = now_ms + ANNOUNCE_MS;
+        join.role = ROLE_MANAGER;
+        join.manager_id = s->id;
+        join.manager_address = (char *)(uintptr_t)d->config.address;
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_JOIN;
+        m.join = &join;
+        WIRE_PACK(&m, &b);
+        relay_say(d->relay, d->config.node_keys->public_key, b.data, b.len);
+}
+
+/* --- the server ---------------------------------------------------------------------------------
+ */
+static bool is_peer(const struct driver *d, const struct net_sender *from)
+{
+        return !from->is_local &&
+               memcmp(from->key, d->config.cluster_keys->public_key, NET_KEY_BYTES) == 0;
 }
 
 static void on_message(void *arg, const struct net_sender *from, const uint8_t *p, size_t n)
 {
         struct driver *d = arg;
 
-        if (d->is_stopping)
-                return;
-        if (is_control(p, n))
-                on_control(d, from, p, n);
-        else if (!from->is_local)
-                on_agent(d, from, p, n);
+        if (is_peer(d, from))
+                peers_receive(d->peers, from->connection, p, n);
+        else if (!d->is_stopping && !peers_is_frame(p, n))
+                relay_on_message(d->relay, from, p, n, time_now().mono_ms);
 }
 
 static void on_gone(void *arg, uint64_t connection)
 {
         struct driver *d = arg;
-        struct client *c = map_get_u64(&d->clients, connection);
 
-        blobs_on_gone(d->blobs, connection);
-        if (!c)
-                return;
-        map_remove(&d->clients, c);
-        free(c);
-        turn_input_client_gone(d->turn, connection);
+        peers_gone(d->peers, connection);
+        relay_on_gone(d->relay, connection);
 }
 
 static bool on_accept(void *arg, const uint8_t key[NET_KEY_BYTES], struct id *ret_node)
 {
         struct driver *d = arg;
+        struct store *store = d->replica ? replica_store(d->replica) : NULL;
+        struct node *node = store ? store_find_node_by_key(store, key) : NULL;
 
-        *ret_node = gate_node(d->config.gate, key);
+        if (memcmp(key, d->config.cluster_keys->public_key, NET_KEY_BYTES) == 0)
+                *ret_node = (struct id){0, 1}; /* a manager's: no stranger */
+        else if (node)
+                *ret_node = node->id;
         return true; /* a stranger: the turn says what it may do */
 }
 
@@ -269,10 +371,13 @@ static bool on_accept(void *arg, const uint8_t key[NET_KEY_BYTES], struct id *re
 static bool is_blob_used(void *arg, const char *digest)
 {
         struct driver *d = arg;
+        struct store *store = replica_store(d->replica);
         struct image *image;
         size_t i;
 
-        MAP_FOREACH (image, i, store_images(d->config.store)) {
+        if (!store)
+                return true; /* not known just now */
+        MAP_FOREACH (image, i, store_images(store)) {
                 if (str_is_equal(image->id, digest))
                         return true;
                 for (size_t j = 0; j < image->msg->n_layers; j++)
@@ -282,182 +387,257 @@ static bool is_blob_used(void *arg, const char *digest)
         return false;
 }
 
-static int send_blob_data(void *arg, struct id node, uint64_t connection,
-                          const Swarm__BlobData *data)
+static void on_blob_response(void *arg, uint64_t connection, const Swarm__Response *r)
+{
+        front_on_blob_response(((struct driver *)arg)->front, connection, r);
+}
+
+static int on_blob_data(void *arg, struct id node, uint64_t connection, const Swarm__BlobData *data)
+{
+        return front_on_blob_data(((struct driver *)arg)->front, node, connection, data);
+}
+
+static int open_blobs(struct driver *d)
+{
+        _cleanup_free_ char *dir = xasprintf("%s/blobs", d->dir);
+        struct blobs_config c = {dir, d, is_blob_used, on_blob_response, on_blob_data};
+        struct err err = {0};
+        int r = d->blobs ? 0 : blobs_open(d->config.loop, &c, &d->blobs, &err);
+
+        if (r < 0)
+                fail(d, err.text);
+        return r;
+}
+
+/* --- leading ------------------------------------------------------------------------------------
+ */
+static void on_lead(void *arg, struct store *store, struct now now)
 {
         struct driver *d = arg;
-        struct route *route = map_get_id(&d->routes, node);
-        Swarm__ManagerMessage m = SWARM__MANAGER_MESSAGE__INIT;
-        _cleanup_buf_ struct buf b = {0};
 
-        if (!route || route->connection != connection)
-                return -ENOTCONN;
-        m.session = (ProtobufCBinaryData){route->session_len, route->session};
-        m.kind_case = SWARM__MANAGER_MESSAGE__KIND_BLOB_DATA;
-        m.blob_data = (Swarm__BlobData *)data;
-        WIRE_PACK(&m, &b);
-        return net_send(d->server, connection, b.data, b.len);
+        d->config.on_lead(d->config.arg, store, now);
+        struct node *node = store_find_node_by_key(store, d->config.node_keys->public_key);
+        d->turn.node = node ? node->id : (struct id){0};
 }
 
-/* --- effects ------------------------------------------------------------------------------------
+static void on_turn(void *arg, struct turn *turn, struct store *store)
+{
+        struct driver *d = arg;
+
+        if (open_blobs(d) < 0)
+                return;
+        struct heard own = {.store = store, .turn = turn};
+        relay_heard(d->relay, take_heard, &own);
+        for (size_t i = 0; i < d->n_early; i++)
+                tell_heard(turn, d->early[i].m, d->early[i].said_ms);
+        drop_early(d);
+        front_begin(d->front, turn, store, d->blobs);
+        d->members = members_new(store);
+}
+
+static void on_lead_end(void *arg)
+{
+        struct driver *d = arg;
+
+        members_free(d->members);
+        d->members = NULL;
+        front_end(d->front);
+        relay_set_leader(d->relay, 0, false);
+}
+
+static void on_input(void *arg, const struct relay_sender *from, const uint8_t *p, size_t n)
+{
+        front_on_input(((struct driver *)arg)->front, from, p, n);
+}
+
+static void on_client_gone(void *arg, uint64_t number)
+{
+        front_on_gone(((struct driver *)arg)->front, number);
+}
+
+static void release(void *arg, struct list *effects)
+{
+        front_release(((struct driver *)arg)->front, effects);
+}
+
+static void on_state(void *arg UNUSED, struct store *store UNUSED)
+{
+}
+
+static void on_replica_failure(void *arg, const char *text)
+{
+        fail(arg, text);
+}
+
+static enum manager_status manager_status(void *arg, uint64_t id)
+{
+        return members_status(((struct driver *)arg)->replica, id);
+}
+
+static bool can_demote(void *arg, uint64_t id, struct err *err)
+{
+        return members_can_leave(((struct driver *)arg)->replica, id, err);
+}
+
+static const char *no_leader(void *arg)
+{
+        struct driver *d = arg;
+        size_t n = raft_members_count_voters(&d->known);
+
+        snprintf(d->no_leader, sizeof(d->no_leader),
+                 "the cluster has no leader: a majority of its %zu managers must be reachable (see "
+                 "--force-new-cluster if they are lost for good)",
+                 n);
+        return d->no_leader;
+}
+
+/* --- the loop -----------------------------------------------------------------------------------
  */
-static void forget_key(struct driver *d, const struct effect *e)
+static void on_timer(void *arg)
 {
-        struct route *route = map_get_id(&d->routes, e->peer.node);
+        struct driver *d = arg;
 
-        gate_forget(d->config.gate, e->key);
-        net_forget_key(d->server, e->key);
-        if (route) {
-                map_remove(&d->routes, route);
-                free(route);
-        }
+        d->timer_at = TIME_NEVER; /* the hook that follows looks at what is due */
 }
 
-static void perform(struct driver *d, const struct effect *e)
+static void set_timer(struct driver *d, int64_t due_ms, int64_t now_ms)
 {
-        uint64_t connection = e->peer.connection;
-        struct route *route = NULL;
-
-        switch (e->kind) {
-        case EFFECT_AGENT:
-                route = map_get_id(&d->routes, e->peer.node);
-                if (!route)
-                        return;
-                connection = route->connection;
-                break;
-        case EFFECT_CLIENT:
-        case EFFECT_UNKNOWN_AGENT: break;
-        case EFFECT_ALLOW_KEY: gate_allow(d->config.gate, e->key, e->peer.node); return;
-        case EFFECT_FORGET_KEY: forget_key(d, e); return;
-        case EFFECT_BLOB_RELEASE: blobs_release(d->blobs, e->text); return;
-        }
-        int r = net_send(d->server, connection, e->bytes.data, e->bytes.len);
-        if (r < 0 && route)
-                on_lost(d, route, r);
-        else if (r < 0)
-                log_debug("message lost connection=%llu: %s", (unsigned long long)connection,
-                          err_name(r));
+        if (d->timer_at == due_ms)
+                return;
+        d->timer_at = due_ms;
+        if (due_ms == TIME_NEVER)
+                loop_timer_clear(d->timer);
+        else
+                loop_timer_set(d->timer, MAX(due_ms - now_ms, 0));
 }
 
-static void release(struct driver *d, struct list *effects)
+/* A manager that has the state and can have requests answered. */
+static void look_ready(struct driver *d)
 {
-        struct effect *e;
+        const struct consensus_status *s = replica_status(d->replica);
+        struct store *store = replica_store(d->replica);
 
-        LIST_FOREACH (e, effects, link)
-                perform(d, e);
-        effects_free(effects);
-}
-
-/* --- the turn -----------------------------------------------------------------------------------
- */
-static void settle(struct driver *d)
-{
-        if (d->is_ready)
+        if (d->is_ready || !store || !s->leader || replica_is_waiting(d->replica) ||
+            (s->is_leader && !replica_turn(d->replica)) ||
+            store_cluster(store)->msg->public_key.len == 0)
                 return;
         d->is_ready = true;
         d->config.on_ready(d->config.arg);
 }
 
-static void on_commit(void *arg, uint64_t index)
+/* Returns when to be called again; hands leadership over first, if there is anyone to take it. */
+static int64_t end_in_order(struct driver *d, struct now now)
 {
-        struct driver *d = arg;
-        struct list effects;
+        const struct consensus_status *s = replica_status(d->replica);
 
-        if (!d->pending_index || index < (uint64_t)d->pending_index)
-                return;
-        d->pending_index = 0;
-        turn_set_last_index(d->turn, index);
-        list_init(&effects);
-        list_splice_back(&effects, &d->effects);
-        release(d, &effects);
-        settle(d);
-}
+        bool is_waiting = replica_is_waiting(d->replica);
 
-/* What start-up changed in the store goes out with the first turn, right after the single voter
- * said that it leads: before the database looks at rows for the first time. */
-static void on_role(void *arg, enum consensus_role role)
-{
-        struct driver *d = arg;
-
-        d->is_leader = role == CONSENSUS_LEADER;
-}
-
-static void on_failure(void *arg, int error)
-{
-        fail(arg, "the log cannot be written, nothing more will be committed", error);
-}
-
-static void run_turn(struct driver *d, struct now now)
-{
-        _cleanup_buf_ struct buf entry = {0};
-        struct list effects;
-
-        list_init(&effects);
-        d->run_at = turn_run(d->turn, now, &effects);
-        if (store_take_changes(d->config.store, now.wall_ms, &entry) == 0) {
-                release(d, &effects);
-                settle(d);
-                return;
+        if (!d->stop_until)
+                d->stop_until = now.mono_ms + HANDOVER_MS;
+        if (s->is_leader && d->known.n > 1 && !is_waiting && !d->is_handing) {
+                d->is_handing = true;
+                if (replica_transfer(d->replica, now, 0) < 0)
+                        d->stop_until = now.mono_ms;
         }
-        list_splice_back(&d->effects, &effects);
-        int64_t index = d->consensus->ops->propose(d->consensus, &entry);
-        if (index < 0) {
-                fail(d, "consensus does not take the entry", (int)-index);
-                return;
+        if ((!is_waiting && (d->known.n <= 1 || !s->is_leader)) || now.mono_ms >= d->stop_until)
+                end(d);
+        return d->stop_until;
+}
+
+static int64_t run_parts(struct driver *d, struct now now)
+{
+        int64_t due = replica_run(d->replica, now);
+        const struct consensus_status *s = replica_status(d->replica);
+
+        follow_members(d);
+        relay_set_leader(d->relay, s->leader, replica_turn(d->replica) != NULL);
+        due = MIN(due, relay_run(d->relay, now.mono_ms));
+        if (d->members && !replica_is_waiting(d->replica))
+                due = MIN(due, members_run(d->members, d->replica, now));
+        snapshots_run(d->snapshots, d->replica);
+        if (!s->is_leader)
+                drop_early(d);
+        if (s->leader && s->leader != d->told_leader) {
+                if (s->leader != s->id)
+                        say_heard(d, s->leader, now.mono_ms);
+                d->told_leader = s->leader;
         }
-        d->pending_index = index;
-}
-
-static void on_timer(void *arg)
-{
-        struct driver *d = arg;
-
-        d->timer_at = TIME_NEVER; /* the hook that follows looks at run_at */
-}
-
-static void set_timer(struct driver *d, int64_t now_ms)
-{
-        if (d->timer_at == d->run_at)
-                return;
-        d->timer_at = d->run_at;
-        if (d->run_at == TIME_NEVER)
-                loop_timer_clear(d->timer);
-        else
-                loop_timer_set(d->timer, MAX(d->run_at - now_ms, 0));
+        announce(d, now.mono_ms);
+        look_ready(d);
+        if (s->is_removed && !d->is_stopping) {
+                log_info("this manager was taken off the members");
+                end(d);
+        }
+        struct turn *turn = replica_turn(d->replica);
+        if (turn && turn_has_inputs(turn) && !replica_is_waiting(d->replica) && s->can_propose)
+                due = now.mono_ms;
+        return due;
 }
 
 /* Before the loop sleeps: all that came in this round is heard in one turn. */
 static bool before_sleep(void *arg)
 {
         struct driver *d = arg;
-        struct now now;
+        struct now now = time_now();
 
-        if (d->pending_index || d->exit_code)
+        if (d->has_ended)
                 return false;
-        if (d->is_stopping) {
-                loop_stop(d->config.loop);
+        int64_t due = run_parts(d, now);
+        if (d->is_stopping)
+                due = MIN(due, end_in_order(d, now));
+        if (d->has_ended)
                 return false;
-        }
-        if (!d->is_leader)
-                return false;
-        now = time_now();
-        if (turn_has_inputs(d->turn) || d->run_at <= now.mono_ms)
-                run_turn(d, now);
-        if (d->pending_index || d->exit_code)
-                return false;
-        if (d->run_at <= now.mono_ms || turn_has_inputs(d->turn))
+        if (due <= now.mono_ms)
                 return true;
-        set_timer(d, now.mono_ms);
+        set_timer(d, due, now.mono_ms);
         return false;
 }
 
 /* --- opening and closing ------------------------------------------------------------------------
  */
-static int open_parts(struct driver *d, struct err *err)
+static int open_replica(struct driver *d, struct err *err)
 {
         const struct driver_config *c = &d->config;
-        struct consensus_events events = {d, on_commit, on_role, on_failure};
-        struct blobs_config blobs = {c->blob_dir, d, is_blob_used, send_response, send_blob_data};
+        struct replica_config config = {
+                .start = {.id = c->state->id,
+                          .now_ms = time_now().mono_ms,
+                          .settings = {.entry_bytes_max = DB_ENTRY_BYTES_MAX,
+                                       .log_bytes_max = LOG_BYTES_MAX,
+                                       .log_keep_bytes = LOG_KEEP},
+                          .term = c->state->term,
+                          .vote = c->state->vote,
+                          .base = c->state->base,
+                          .entries = c->state->entries,
+                          .n_entries = c->state->n_entries,
+                          .applied = c->state->applied},
+                .store = c->store,
+                .turn = &d->turn,
+                .ops = {.arg = d,
+                        .write = write_raft,
+                        .set_store = set_store,
+                        .set_applied = set_applied,
+                        .load = load,
+                        .cut_log = cut_log,
+                        .send = send_raft,
+                        .want_snapshot = want_snapshot,
+                        .release = release,
+                        .on_lead = on_lead,
+                        .on_turn = on_turn,
+                        .on_lead_end = on_lead_end,
+                        .on_state = on_state,
+                        .on_failure = on_replica_failure},
+        };
+
+        if (getrandom(&config.start.seed, sizeof(config.start.seed), 0) < 0 ||
+            getrandom(&d->turn.seed, sizeof(d->turn.seed), 0) < 0)
+                abort();
+        int r = replica_new(&config, &d->replica);
+        return r < 0 ? err_set(err, EUCLEAN, "%s/swarm.db: the log contradicts itself", c->dir) : 0;
+}
+
+static int open_network(struct driver *d, struct err *err)
+{
+        const struct driver_config *c = &d->config;
         struct net_server_config server = {
                 .endpoints = c->endpoints,
                 .keys = c->cluster_keys,
@@ -466,32 +646,53 @@ static int open_parts(struct driver *d, struct err *err)
                 .on_message = on_message,
                 .on_gone = on_gone,
         };
+        struct peers_config peers = {.net = d->net,
+                                     .cluster_keys = c->cluster_keys,
+                                     .id = c->state->id,
+                                     .address = c->address,
+                                     .arg = d,
+                                     .on_message = on_peer_message,
+                                     .on_broken = on_peer_broken};
+        struct relay_config relay = {.id = c->state->id,
+                                     .arg = d,
+                                     .on_input = on_input,
+                                     .on_gone = on_client_gone,
+                                     .no_leader = no_leader};
         int r = net_listen(d->net, &server, &d->server, err);
 
         if (r < 0)
                 return r;
-        r = blobs_open(c->loop, &blobs, &d->blobs, err);
-        if (r < 0)
-                return r;
-        d->consensus = consensus_single_new(c->loop, c->db, &events);
+        peers.server = relay.server = d->server;
+        relay.peers = d->peers = peers_new(&peers);
+        d->relay = relay_new(&relay);
+        d->front = front_new(&(struct front_config){d->relay, d->server, d->backups});
         return 0;
 }
 
 int driver_open(const struct driver_config *c, struct driver **ret, struct err *err)
 {
         struct driver *d = xnew(struct driver);
-        struct now now = time_now();
+        struct db_events events = {d, on_durable, on_covered, on_loaded, on_copied, on_db_failure};
 
         d->config = *c;
-        d->routes = MAP_INIT(struct route, node, MAP_KEY_ID);
-        d->clients = MAP_INIT(struct client, connection, MAP_KEY_U64);
-        list_init(&d->effects);
-        d->run_at = now.mono_ms;
+        d->dir = xstrdup(c->dir);
+        d->turn = (struct turn_config){.version = SWARM_VERSION,
+                                       .hostname = c->hostname,
+                                       .managers = d->managers,
+                                       .arg = d,
+                                       .manager_status = manager_status,
+                                       .can_demote = can_demote};
         d->timer_at = TIME_NEVER;
         d->timer = loop_timer_new(c->loop, on_timer, d);
         d->net = net_new(c->loop);
-        d->turn = turn_new(c->store, c->turn, now);
-        int r = open_parts(d, err);
+        d->backups = backups_new(&(struct backups_config){c->db, d->dir, d, on_blob_response});
+        d->snapshots = snapshots_new(c->db, d->dir, snapshot_ready, d);
+        db_start(c->db, c->loop, &events);
+        int r = open_network(d, err);
+        if (r == 0)
+                r = open_replica(d, err);
+        else
+                store_free(c->store);
         if (r < 0) {
                 driver_close(d);
                 return r;
@@ -511,28 +712,46 @@ int driver_exit_code(const struct driver *d)
         return d->exit_code;
 }
 
+const Swarm__Cluster *driver_cluster(struct driver *d)
+{
+        struct store *store = replica_store(d->replica);
+
+        return store ? store_cluster(store)->msg : NULL;
+}
+
+struct id driver_node(struct driver *d)
+{
+        struct store *store = replica_store(d->replica);
+        struct node *node =
+                store ? store_find_node_by_key(store, d->config.node_keys->public_key) : NULL;
+
+        return node ? node->id : (struct id){0};
+}
+
+bool driver_is_removed(const struct driver *d)
+{
+        return replica_status(d->replica)->is_removed;
+}
+
 void driver_close(struct driver *d)
 {
-        void *item;
-        size_t i;
-
         if (!d)
                 return;
         loop_hook_free(d->hook);
         loop_timer_free(d->timer);
-        if (d->consensus)
-                d->consensus->ops->close(d->consensus);
+        replica_free(d->replica);
+        db_close(d->config.db);
         blobs_close(d->blobs);
+        front_free(d->front);
+        relay_free(d->relay);
+        peers_free(d->peers);
+        snapshots_free(d->snapshots);
+        backups_free(d->backups);
         net_server_close(d->server);
         net_free(d->net);
-        effects_free(&d->effects);
-        turn_free(d->turn);
-        MAP_FOREACH (item, i, &d->routes)
-                free(item);
-        MAP_FOREACH (item, i, &d->clients)
-                free(item);
-        map_done(&d->routes);
-        map_done(&d->clients);
-        wire_arena_done(&d->arena);
+        drop_early(d);
+        for (size_t i = 0; i < ARRAY_SIZE(d->managers); i++)
+                free(d->managers[i]);
+        free(d->dir);
         free(d);
 }

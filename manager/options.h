@@ -8,8 +8,8 @@
 #include "shared/base/log.h"
 
 struct options {
-        char *data_dir, *advertise, *listen, *join, *token, *hostname, *log_level;
-        bool init;
+        char *data_dir, *advertise, *listen, *join, *token, *hostname, *log_level, *restore;
+        bool init, force_new_cluster;
         enum log_level level;
 };
 

@@ -27,13 +27,14 @@
 #include "shared/base/mem.h"
 #include "shared/wire/wire.h"
 
-enum input_kind { INPUT_CLIENT, INPUT_AGENT, INPUT_CLIENT_GONE, INPUT_AGENT_LOST };
+enum input_kind { INPUT_CLIENT, INPUT_AGENT, INPUT_CLIENT_GONE, INPUT_AGENT_LOST, INPUT_HEARD };
 
 struct input {
         struct list link;
         enum input_kind kind;
         struct peer from;
         uint8_t key[32];
+        int64_t heard_ms; /* INPUT_HEARD */
         size_t len;
         uint8_t bytes[];
 };
@@ -178,6 +179,11 @@ void turn_input_agent_lost(struct turn *t, struct id node)
         queue(t, INPUT_AGENT_LOST, (struct peer){.node = node}, NULL, 0);
 }
 
+void turn_input_heard(struct turn *t, struct id node, int64_t heard_ms)
+{
+        queue(t, INPUT_HEARD, (struct peer){.node = node}, NULL, 0)->heard_ms = heard_ms;
+}
+
 bool turn_has_inputs(const struct turn *t)
 {
         return !list_is_empty(&t->inputs);
@@ -201,6 +207,9 @@ static void hear(struct turn *t, struct now now, const struct input *in, struct 
                 break;
         case INPUT_CLIENT_GONE: api_on_client_gone(t->api, in->from.connection); break;
         case INPUT_AGENT_LOST: dispatcher_on_lost(t->dispatcher, in->from.node); break;
+        case INPUT_HEARD:
+                dispatcher_on_heard(t->dispatcher, now, in->from.node, in->heard_ms);
+                break;
         }
         wire_arena_reset(&t->arena);
 }

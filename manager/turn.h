@@ -63,9 +63,15 @@ void effect_blob_release(struct list *effects, const char *digest);
 struct turn_config {
         uint64_t seed; /* for ids: from the system in a daemon, from the seed in a simulation */
         const char *version;   /* of this program */
-        struct id node;        /* of this manager */
+        struct id node;        /* of this manager, which leads */
         const char *hostname;  /* likewise */
-        char *const *managers; /* addresses to tell agents: HOST:PORT; borrowed */
+        char *const *managers; /* addresses to tell agents: HOST:PORT; borrowed, read anew each
+                                  time; NULL: none */
+        void *arg;
+        /* How the manager of that id stands; NULL: all are there. */
+        enum manager_status (*manager_status)(void *arg, uint64_t manager_id);
+        /* Would the managers be able to agree without that one? NULL: yes. */
+        bool (*can_demote)(void *arg, uint64_t manager_id, struct err *err);
 };
 
 /* Builds the stages' own state from the store, which is loaded. Borrows the store. */
@@ -81,6 +87,9 @@ int turn_input_agent(struct turn *t, struct peer from, const uint8_t key[32], co
 void turn_input_client_gone(struct turn *t, uint64_t connection);
 /* A message to or from the node was lost: its session ends, and all is told anew in the next. */
 void turn_input_agent_lost(struct turn *t, struct id node);
+/* Another manager, or this one before it led, heard the node last at that mono time of this
+ * machine: it is not waited for as long as one of which nothing is known. */
+void turn_input_heard(struct turn *t, struct id node, int64_t heard_ms);
 bool turn_has_inputs(const struct turn *t);
 
 /* Runs one turn. Changes are in the store's list, effects are appended to ret_effects (in order).

@@ -6,7 +6,9 @@
 #include "manager/wiring.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -14,9 +16,13 @@
 #include <unistd.h>
 
 #include "manager/driver.h"
+#include "manager/identity/identity.h"
+#include "manager/join.h"
+#include "shared/base/io.h"
 #include "shared/base/mem.h"
 #include "shared/base/notify.h"
 #include "shared/base/str.h"
+#include "shared/wire/wire.h"
 #include "version.h"
 
 struct manager {
@@ -25,15 +31,13 @@ struct manager {
         char *const *argv;
         struct err err;
         struct loop *loop;
-        struct store *store;
         struct db *db;
-        struct gate *gate;
+        struct db_state state;
+        struct store *store; /* the driver's, once that is open */
         struct driver *driver;
         struct net_keys node_keys, cluster_keys;
-        struct id node;
-        bool is_new_cluster;
-        char *managers[2]; /* addresses that agents are told; the turn keeps the pointer */
-        struct turn_config turn;
+        bool is_new_cluster; /* made by this process */
+        bool is_alone;       /* by force: until it has led */
 };
 
 static char *path_of(const struct manager *m, const char *name)
@@ -41,70 +45,180 @@ static char *path_of(const struct manager *m, const char *name)
         return xasprintf("%s/%s", m->options->data_dir, name);
 }
 
+static uint64_t random_id(void)
+{
+        uint64_t id = 0;
+
+        while (!id)
+                if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+                        abort();
+        return id;
+}
+
+/* --- a manager's first start --------------------------------------------------------------------
+ */
+static int no_cluster(struct manager *m)
+{
+        return err_set(&m->err, ENOENT,
+                       "%s: no cluster here; --init makes a new one, --join enters one",
+                       m->options->data_dir);
+}
+
+/* The cluster's key, which a manager needs before it has any state; nor has it that at once after a
+ * start, as the newest of it is in the log. */
+static int keep_cluster_key(struct manager *m)
+{
+        _cleanup_free_ char *path = path_of(m, "manager/cluster.key");
+        int r = io_write_file_atomic(AT_FDCWD, path, m->cluster_keys.secret_key, NET_KEY_BYTES,
+                                     0600);
+
+        return r < 0 ? err_set(&m->err, -r, "%s: %s", path, err_name(r)) : 0;
+}
+
+static int set_identity(struct manager *m, uint64_t id, const struct raft_members *members)
+{
+        int r = db_set_identity(m->db, id, members, &m->err);
+
+        if (r < 0)
+                return r;
+        db_state_done(&m->state);
+        return db_read_state(m->db, &m->state, &m->err);
+}
+
+static struct raft_members only_self(const struct manager *m)
+{
+        struct raft_members members = {.n = 1};
+        struct raft_member *self = &members.of[0];
+
+        self->id = random_id();
+        self->is_voter = true;
+        snprintf(self->address, sizeof(self->address), "%s", m->options->advertise);
+        return members;
+}
+
+static int begin_cluster(struct manager *m)
+{
+        struct raft_members members = only_self(m);
+
+        return set_identity(m, members.of[0].id, &members);
+}
+
+/* The others are gone, or were never there: whoever was a manager beside this one is none when this
+ * manager leads. Its id is a new one, so that nothing that they might still say is meant for it. */
+static int stand_alone(struct manager *m)
+{
+        struct raft_members members = only_self(m);
+
+        m->is_alone = true;
+        return db_stand_alone(m->db, members.of[0].id, &members, &m->err);
+}
+
+static int restore(struct manager *m, const char *file)
+{
+        const char *from = m->options->restore;
+        int r = db_check_copy(from, &m->err);
+
+        if (r < 0)
+                return r;
+        r = io_copy_file(from, file, 0600);
+        return r < 0 ? err_set(&m->err, -r, "--restore %s: %s", from, err_name(r)) : 0;
+}
+
+static int enter_cluster(struct manager *m)
+{
+        static const struct raft_members none;
+        uint64_t id = random_id();
+        int r = join_cluster(m->loop, m->options, &m->node_keys, id, &m->cluster_keys, &m->err);
+
+        if (r == 0)
+                r = keep_cluster_key(m);
+        return r < 0 ? r : set_identity(m, id, &none);
+}
+
 /* The database's lock keeps a second manager out, so what follows may write. */
 static int open_store(struct manager *m)
 {
+        const struct options *o = m->options;
         _cleanup_free_ char *dir = path_of(m, "manager");
         _cleanup_free_ char *file = path_of(m, "manager/swarm.db");
-        int r;
+        bool is_first = access(file, F_OK) != 0;
 
         /* Nothing is made for a manager that will not start. */
-        if (access(file, F_OK) && !m->options->init)
-                return err_set(&m->err, ENOENT, "%s: no cluster here; --init makes a new one",
-                               m->options->data_dir);
-        if (access(file, F_OK) && !m->options->advertise)
-                return err_set(&m->err, EINVAL, "--advertise IP[:PORT] is needed with --init");
-        r = identity_make_node_key(m->options->data_dir, &m->node_keys, &m->err);
+        if (is_first && !o->init && !o->join && !o->restore)
+                return no_cluster(m);
+        if (is_first && !o->advertise)
+                return err_set(&m->err, EINVAL, "--advertise IP[:PORT] is needed with --%s",
+                               o->init   ? "init"
+                               : o->join ? "join"
+                                         : "restore");
+        if (!is_first && o->restore)
+                return err_set(&m->err, EEXIST, "--restore: %s holds a cluster: remove it first",
+                               file);
+        int r = identity_make_node_key(o->data_dir, &m->node_keys, &m->err);
+        if (r == 0)
+                r = io_mkdir_all(dir, 0700);
+        if (r == 0 && o->restore)
+                r = restore(m, file);
+        if (r == 0)
+                r = db_open(dir, &m->db, &m->err);
+        if (r == 0)
+                r = options_complete(m->options, &m->err);
+        if (r == 0 && (o->restore || o->force_new_cluster))
+                r = stand_alone(m);
+        if (r == 0)
+                r = db_read_state(m->db, &m->state, &m->err);
         if (r < 0)
                 return r;
-        m->store = store_new();
-        r = db_open(dir, m->store, &m->db, &m->err);
-        return r < 0 ? r : options_complete(m->options, &m->err);
+        if (!m->state.id && !o->init && !o->join)
+                r = no_cluster(m);
+        else if (!m->state.id)
+                r = o->init ? begin_cluster(m) : enter_cluster(m);
+        return r < 0 ? r : db_load_now(m->db, &m->store, &m->err);
 }
 
-static bool has_cluster(const struct manager *m)
+/* --- the cluster's key --------------------------------------------------------------------------
+ */
+static int make_key(struct manager *m)
 {
-        return store_cluster(m->store)->msg->secret_key.len == NET_KEY_BYTES;
+        if (!m->options->init)
+                return no_cluster(m);
+        if (net_keys_make(&m->cluster_keys) < 0)
+                return err_set(&m->err, EIO, "cannot make the cluster's keys");
+        return keep_cluster_key(m);
 }
 
+/* As the state has it; as it was made or told when this manager was new; or a new one. */
 static int open_cluster(struct manager *m)
 {
-        if (!has_cluster(m)) {
-                Swarm__Cluster *cluster = NULL;
+        const ProtobufCBinaryData *key = &store_cluster(m->store)->msg->secret_key;
+        _cleanup_free_ char *path = path_of(m, "manager/cluster.key");
+        _cleanup_buf_ struct buf kept = {0};
+        int r = 0;
 
-                if (!m->options->init)
-                        return err_set(&m->err, ENOENT,
-                                       "%s: no cluster here; --init makes a new "
-                                       "one",
-                                       m->options->data_dir);
-                int r = cluster_make(time_now().wall_ms, &cluster);
-                if (r < 0)
-                        return err_set(&m->err, -r, "cannot make the cluster's keys");
-                store_put_cluster(m->store, &cluster);
-                m->is_new_cluster = true;
+        if (key->len == NET_KEY_BYTES) {
+                r = net_keys_derive(key->data, &m->cluster_keys);
+                unlink(path); /* of no use any more */
+        } else if (io_read_file(AT_FDCWD, path, NET_KEY_BYTES, &kept) == 0 &&
+                   kept.len == NET_KEY_BYTES) {
+                r = net_keys_derive(kept.data, &m->cluster_keys);
+                explicit_bzero(kept.data, kept.len);
+        } else {
+                return make_key(m);
         }
-        int r = net_keys_derive(store_cluster(m->store)->msg->secret_key.data, &m->cluster_keys);
         return r < 0 ? err_set(&m->err, -r, "the cluster's key is damaged") : 0;
 }
 
-/* The manager itself is a node; without an agent beside it one that takes no tasks. */
-static void open_node(struct manager *m)
+/* --- what a leader sees to ----------------------------------------------------------------------
+ */
+static struct node *make_node(struct manager *m, struct store *store, int64_t wall_ms)
 {
-        int64_t wall_ms = time_now().wall_ms;
-        struct node *node = store_find_node_by_key(m->store, m->node_keys.public_key);
         Swarm__NodeDescription d = SWARM__NODE_DESCRIPTION__INIT;
         _cleanup_free_ char *ip = xstrdup(m->options->advertise);
         struct utsname uts;
-        struct rng rng;
+        struct rng rng = {random_id()};
+        struct node *node = store_add_node(store, id_make(&rng), m->node_keys.public_key,
+                                           ROLE_MANAGER, wall_ms);
 
-        if (node) {
-                m->node = node->id;
-                return;
-        }
-        if (getrandom(&rng.state, sizeof(rng.state), 0) != sizeof(rng.state))
-                abort();
-        m->node = id_make(&rng);
-        node = store_add_node(m->store, m->node, m->node_keys.public_key, ROLE_MANAGER, wall_ms);
         *strrchr(ip, ':') = 0;
         uname(&uts);
         d.hostname = m->options->hostname;
@@ -112,22 +226,63 @@ static void open_node(struct manager *m)
         d.arch = uts.machine;
         d.address = ip;
         d.engine_version = (char *)SWARM_VERSION;
-        store_set_node_description(m->store, node, &d, wall_ms);
+        store_set_node_description(store, node, &d, wall_ms);
+        return node;
+}
+
+static void demote_others(struct manager *m, struct store *store, int64_t wall_ms)
+{
+        struct node *node;
+        size_t i;
+
+        MAP_FOREACH (node, i, store_nodes(store)) {
+                if (node->role != ROLE_MANAGER ||
+                    !memcmp(node->public_key, m->node_keys.public_key, NET_KEY_BYTES))
+                        continue;
+                store_set_node_spec(store, node, node->availability, ROLE_WORKER,
+                                    (const Swarm__KeyValue *const *)node->labels->labels,
+                                    node->labels->n_labels, wall_ms);
+                store_set_node_manager(store, node, 0, NULL, wall_ms);
+        }
+        m->is_alone = false;
+}
+
+/* The manager itself is a node; without an agent beside it one that takes no tasks. */
+static void on_lead(void *arg, struct store *store, struct now now)
+{
+        struct manager *m = arg;
+        struct node *node = store_find_node_by_key(store, m->node_keys.public_key);
+
+        if (store_cluster(store)->msg->public_key.len == 0) {
+                Swarm__Cluster *cluster = cluster_make(&m->cluster_keys, now.wall_ms);
+
+                store_put_cluster(store, &cluster);
+                m->is_new_cluster = true;
+        }
+        if (m->is_alone)
+                demote_others(m, store, now.wall_ms);
+        if (!node)
+                node = make_node(m, store, now.wall_ms);
+        if (node->manager_id != m->state.id ||
+            !str_is_equal(node->manager_address, m->options->advertise))
+                store_set_node_manager(store, node, m->state.id, m->options->advertise,
+                                       now.wall_ms);
 }
 
 static void print_join_commands(struct manager *m)
 {
-        const Swarm__Cluster *cluster = store_cluster(m->store)->msg;
-        char token[IDENTITY_TOKEN_TEXT_LEN + 1];
+        char tokens[2][IDENTITY_TOKEN_TEXT_LEN + 1];
+        const Swarm__Cluster *cluster = driver_cluster(m->driver);
 
-        cluster_token(cluster, ROLE_WORKER, token);
+        if (!cluster)
+                return;
+        cluster_token(cluster, ROLE_WORKER, tokens[0]);
+        cluster_token(cluster, ROLE_MANAGER, tokens[1]);
         printf("A new cluster is made. To add a worker, run on it:\n\n"
-               "    swarm-agent --join %s --token %s\n\n",
-               m->options->advertise, token);
-        cluster_token(cluster, ROLE_MANAGER, token);
-        printf("For a further manager, once this version takes more than one:\n\n"
+               "    swarm-agent --join %s --token %s\n\n"
+               "To add a manager (three can lose one, five two), run on it:\n\n"
                "    swarm-manager --advertise IP --join %s --token %s\n\n",
-               m->options->advertise, token);
+               m->options->advertise, tokens[0], m->options->advertise, tokens[1]);
 }
 
 static void on_ready(void *arg)
@@ -139,8 +294,8 @@ static void on_ready(void *arg)
                 log_warn("swarmctl over tcp will not work: %s", err.text);
         if (m->is_new_cluster)
                 print_join_commands(m);
-        printf("manager ready node=%s listen=%s advertise=%s\n", ID_S(m->node), m->options->listen,
-               m->options->advertise);
+        printf("manager ready node=%s listen=%s advertise=%s\n", ID_S(driver_node(m->driver)),
+               m->options->listen, m->options->advertise);
         fflush(stdout);
         notify_service_manager("READY=1");
 }
@@ -150,28 +305,24 @@ static int open_driver(struct manager *m)
         _cleanup_free_ char *tcp = xasprintf("tcp://%s", m->options->listen);
         _cleanup_free_ char *socket = path_of(m, "manager.sock");
         _cleanup_free_ char *ipc = xasprintf("ipc://%s", socket);
-        _cleanup_free_ char *blob_dir = path_of(m, "manager/blobs");
+        _cleanup_free_ char *dir = path_of(m, "manager");
         const char *endpoints[] = {tcp, ipc, NULL};
         struct driver_config c = {
                 .loop = m->loop,
-                .store = m->store,
-                .db = m->db,
-                .gate = m->gate,
-                .turn = &m->turn,
+                .db = STEAL_PTR(m->db),
+                .state = &m->state,
+                .store = STEAL_PTR(m->store),
+                .hostname = m->options->hostname,
+                .address = m->options->advertise,
+                .node_keys = &m->node_keys,
                 .cluster_keys = &m->cluster_keys,
                 .endpoints = endpoints,
-                .blob_dir = blob_dir,
+                .dir = dir,
                 .arg = m,
+                .on_lead = on_lead,
                 .on_ready = on_ready,
         };
 
-        m->managers[0] = m->options->advertise;
-        m->turn = (struct turn_config){.version = SWARM_VERSION,
-                                       .node = m->node,
-                                       .hostname = m->options->hostname,
-                                       .managers = m->managers};
-        if (getrandom(&m->turn.seed, sizeof(m->turn.seed), 0) != sizeof(m->turn.seed))
-                abort();
         return driver_open(&c, &m->driver, &m->err);
 }
 
@@ -204,11 +355,8 @@ static int open_all(struct manager *m)
 
         if (r >= 0)
                 r = open_cluster(m);
-        if (r < 0)
-                return r;
-        open_node(m);
-        m->gate = gate_new(m->store);
-        r = open_driver(m);
+        if (r >= 0)
+                r = open_driver(m);
         if (r < 0)
                 return r;
         loop_on_signal(m->loop, SIGTERM, on_end, m);
@@ -232,8 +380,8 @@ int manager_run(struct options *options, int argc, char *const *argv)
                 code = driver_exit_code(m.driver);
         }
         driver_close(m.driver);
-        gate_free(m.gate);
         db_close(m.db);
+        db_state_done(&m.state);
         store_free(m.store);
         loop_free(m.loop);
         explicit_bzero(&m.node_keys, sizeof(m.node_keys));

@@ -30,6 +30,20 @@ static bool has_label(const struct node *node, const char *key)
         return false;
 }
 
+static int check_role(struct call *c, const struct node *node, int64_t role)
+{
+        const struct turn_config *config = &c->a->config;
+        const char *name = node_hostname(node);
+        struct err why = {0};
+
+        if (role < 0 || role > ROLE_MANAGER)
+                return err_set(&c->err, EINVAL, "node %s: unknown role", name);
+        if (role == ROLE_MANAGER || node->role != ROLE_MANAGER || !config->can_demote ||
+            config->can_demote(config->arg, node->manager_id, &why))
+                return 0;
+        return err_set(&c->err, EBUSY, "node %s: cannot be demoted: %s", name, why.text);
+}
+
 static int check_node_update(struct call *c, const struct node *node, const Swarm__NodeUpdate *u)
 {
         const char *name = node_hostname(node);
@@ -39,10 +53,8 @@ static int check_node_update(struct call *c, const struct node *node, const Swar
         if (u->availability &&
             (u->availability->value < 0 || u->availability->value > AVAILABILITY_DRAIN))
                 return err_set(&c->err, EINVAL, "node %s: unknown availability", name);
-        if (u->role && (enum node_role)u->role->value != node->role)
-                return err_set(&c->err, EINVAL,
-                               "node %s: its role cannot be changed: this cluster has one manager",
-                               name);
+        if (u->role && check_role(c, node, u->role->value) < 0)
+                return -c->err.code;
         if (u->n_label_add > LABELS_MAX || node->labels->n_labels + u->n_label_add > LABELS_MAX)
                 return err_set(&c->err, EINVAL, "node %s: more than %d labels", name, LABELS_MAX);
         for (size_t i = 0; i < u->n_label_add; i++)
@@ -80,7 +92,11 @@ int on_node_update(struct call *c)
         store_set_node_spec(c->a->store, node,
                             u->availability ? (enum node_availability)u->availability->value
                                             : node->availability,
-                            node->role, labels, n, c->a->now.wall_ms);
+                            u->role ? (enum node_role)u->role->value : node->role, labels, n,
+                            c->a->now.wall_ms);
+        /* A manager that left comes again as another one. */
+        if (node->role != ROLE_MANAGER && node->manager_id)
+                store_set_node_manager(c->a->store, node, 0, NULL, c->a->now.wall_ms);
         call_done(c);
         return 0;
 }

@@ -137,10 +137,18 @@ static void node_msg_done(struct node_msg *m)
         free(m->reserved.generic);
 }
 
-/* The manager that answers, without an agent beside it. */
-static bool is_bare_manager(const struct api *a, const struct node *node)
+/* A manager without an agent beside it. */
+static bool is_bare_manager(const struct node *node)
 {
-        return node->state == NODE_UNKNOWN && id_is_equal(node->id, a->config.node);
+        return node->state == NODE_UNKNOWN && node->manager_id;
+}
+
+static enum manager_status manager_status(const struct api *a, const struct node *node)
+{
+        if (id_is_equal(node->id, a->config.node))
+                return MANAGER_LEADER;
+        return a->config.manager_status ? a->config.manager_status(a->config.arg, node->manager_id)
+                                        : MANAGER_REACHABLE;
 }
 
 static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct node_msg *ret)
@@ -151,7 +159,7 @@ static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct n
         m->is_disk_full = node->is_disk_full && node->state != NODE_DOWN;
         if (m->is_disk_full)
                 m->message = (char *)(uintptr_t) "its disk is full: it gets no new tasks";
-        if (is_bare_manager(a, node)) {
+        if (is_bare_manager(node)) {
                 m->state = NODE_READY;
                 m->message = (char *)(uintptr_t) "has no agent and takes no tasks";
         }
@@ -160,8 +168,7 @@ static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct n
         add_generic(node, &ret->reserved);
         m->reserved = &ret->reserved;
         if (node->role == ROLE_MANAGER)
-                m->manager_status =
-                        id_is_equal(node->id, a->config.node) ? MANAGER_LEADER : MANAGER_REACHABLE;
+                m->manager_status = manager_status(a, node);
         return m;
 }
 
@@ -440,7 +447,7 @@ static void add_nodes(struct api *a, Swarm__Info *info)
 
                 info->nodes++;
                 add_reserved(node, info->reserved, &tasks);
-                info->nodes_ready += node->state == NODE_READY || is_bare_manager(a, node);
+                info->nodes_ready += node->state == NODE_READY || is_bare_manager(node);
                 if (node->state != NODE_READY || !node->description || !node->description->capacity)
                         continue;
                 info->capacity->nano_cpus += node->description->capacity->nano_cpus;
@@ -470,7 +477,7 @@ int on_info(struct call *c)
         info.cluster_id = store_cluster(a->store)->msg->id;
         info.version = (char *)(uintptr_t)a->config.version;
         info.node_id = wire_id(a->config.node, node);
-        info.managers = 1;
+        info.managers = strv_len(a->config.managers);
         info.capacity = &capacity;
         info.reserved = &reserved;
         add_nodes(a, &info);

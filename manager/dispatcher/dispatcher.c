@@ -7,6 +7,7 @@
 
 #include "manager/dispatcher/dispatcher_internal.h"
 #include "shared/base/mem.h"
+#include "shared/base/parse.h"
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 
@@ -86,9 +87,12 @@ static void on_node(void *arg, struct node *node, enum change_kind kind)
 
 /* --- life ---------------------------------------------------------------------------------------
  */
-/* Nodes that were ready are waited for, as if heard just now; those that were down count anew. */
+/* Nodes that were ready have to find this manager first: they are waited for as if heard when they
+ * should have; those that were down count anew. */
 static void expect_nodes(struct dispatcher *d, struct now now)
 {
+        int64_t here_ms = now.mono_ms + RECONNECT_MS +
+                          dispatcher_setting_ms(dispatcher_settings(d)->down_ms, DEFAULT_DOWN_MS);
         struct node *node;
         size_t i;
 
@@ -96,11 +100,12 @@ static void expect_nodes(struct dispatcher *d, struct now now)
                 if (node->state != NODE_READY && node->state != NODE_DOWN)
                         continue;
                 struct session *s = session_new(node);
-                s->heard_ms = now.mono_ms;
                 if (node->state == NODE_READY) {
-                        list_push_back(&d->live, &s->live_link);
+                        s->heard_ms = here_ms;
+                        list_push_back(&d->awaited, &s->live_link);
                         d->live_count++;
                 } else {
+                        s->heard_ms = now.mono_ms;
                         list_push_back(&d->down, &s->live_link);
                 }
         }
@@ -115,13 +120,12 @@ struct dispatcher *dispatcher_new(struct store *store, struct logs *logs,
         d->logs = logs;
         d->config = *config;
         d->batch = batch_new();
+        list_init(&d->awaited);
         list_init(&d->live);
         list_init(&d->suspect);
         list_init(&d->down);
         list_init(&d->tell);
         list_init(&d->removed_nodes);
-        d->floor_ms = now.mono_ms + RECONNECT_MS +
-                      dispatcher_setting_ms(dispatcher_settings(d)->down_ms, DEFAULT_DOWN_MS);
         d->check_ms = TIME_NEVER;
         expect_nodes(d, now);
         d->watch = (struct store_watch){.arg = d, .on_task = on_task, .on_node = on_node};
@@ -173,7 +177,8 @@ static bool is_secret_equal(const char *given, const char *secret)
         return !differs;
 }
 
-static void say_joined(struct list *effects, struct peer from, const struct node *node)
+static void say_joined(struct dispatcher *d, struct list *effects, struct peer from,
+                       const struct node *node, const Swarm__Join *asked)
 {
         Swarm__ManagerMessage m = SWARM__MANAGER_MESSAGE__INIT;
         Swarm__Joined joined = SWARM__JOINED__INIT;
@@ -181,9 +186,32 @@ static void say_joined(struct list *effects, struct peer from, const struct node
 
         effect_allow_key(effects, node->id, node->public_key);
         joined.node_id = wire_id(node->id, id);
+        if (asked->manager_id)
+                joined.cluster_secret_key = store_cluster(d->store)->msg->secret_key;
         m.kind_case = SWARM__MANAGER_MESSAGE__KIND_JOINED;
         m.joined = &joined;
         effect_agent(effects, from, &m);
+}
+
+/* A manager on a node that is known: one that was promoted, or that holds the managers' token; or
+ * one that has moved. */
+static void join_known(struct dispatcher *d, struct now now, struct peer from, struct node *node,
+                       const Swarm__Join *m, bool has_token, struct list *effects)
+{
+        if (m->manager_id && node->role != ROLE_MANAGER && !has_token) {
+                refuse(effects, from, EACCES,
+                       "this node is a worker: promote it, or join with the managers' token");
+                return;
+        }
+        if (m->manager_id && node->role != ROLE_MANAGER)
+                store_set_node_spec(d->store, node, node->availability, ROLE_MANAGER,
+                                    (const Swarm__KeyValue *const *)node->labels->labels,
+                                    node->labels->n_labels, now.wall_ms);
+        if (m->manager_id && (node->manager_id != m->manager_id ||
+                              !str_is_equal(node->manager_address, m->manager_address)))
+                store_set_node_manager(d->store, node, m->manager_id, m->manager_address,
+                                       now.wall_ms);
+        say_joined(d, effects, from, node, m);
 }
 
 static void on_join(struct dispatcher *d, struct now now, struct peer from, const uint8_t key[32],
@@ -193,10 +221,16 @@ static void on_join(struct dispatcher *d, struct now now, struct peer from, cons
         bool is_worker = is_secret_equal(m->secret, c->worker_secret);
         bool is_manager = is_secret_equal(m->secret, c->manager_secret);
         struct node *node = store_find_node_by_key(d->store, key);
+        char address[ADDRESS_TEXT_MAX];
         struct err err = {0};
 
+        if (m->manager_id &&
+            (parse_host_port(m->manager_address, 0, address) < 0 || m->role != ROLE_MANAGER)) {
+                refuse(effects, from, EINVAL, "a manager joins with its address, as a manager");
+                return;
+        }
         if (node) {
-                say_joined(effects, from, node);
+                join_known(d, now, from, node, m, is_manager, effects);
                 return;
         }
         if (!is_worker && !is_manager) {
@@ -220,7 +254,10 @@ static void on_join(struct dispatcher *d, struct now now, struct peer from, cons
         }
         node = store_add_node(d->store, id_make(rng), key, role, now.wall_ms);
         store_set_node_description(d->store, node, m->description, now.wall_ms);
-        say_joined(effects, from, node);
+        if (m->manager_id)
+                store_set_node_manager(d->store, node, m->manager_id, m->manager_address,
+                                       now.wall_ms);
+        say_joined(d, effects, from, node, m);
 }
 
 /* --- registering --------------------------------------------------------------------------------
@@ -375,6 +412,14 @@ void dispatcher_on_lost(struct dispatcher *d, struct id node_id)
 
         if (node && node->session)
                 session_close(node->session);
+}
+
+void dispatcher_on_heard(struct dispatcher *d, struct now now, struct id node_id, int64_t heard_ms)
+{
+        struct node *node = store_find_node(d->store, node_id);
+
+        if (node && node->session)
+                liveness_was_heard(d, node->session, now, heard_ms);
 }
 
 /* --- what agents are told -----------------------------------------------------------------------

@@ -33,7 +33,7 @@ struct session {
         uint64_t connection;  /* that it was made over: another one may have lost messages */
         int64_t refuse_at_ms; /* mono: a message of no session is refused again from then on */
 
-        struct list live_link; /* dispatcher.live, .suspect or .down; each in order of heard_ms */
+        struct list live_link; /* of dispatcher's lists but tell; each in order of heard_ms */
         int64_t heard_ms;      /* mono; in .down: when it was declared down */
 
         struct list tell_link; /* dispatcher.tell: there is something to send */
@@ -65,12 +65,13 @@ struct dispatcher {
         struct turn_config config;
         struct store_watch watch;
 
-        struct list live, suspect, down; /* struct session */
-        size_t live_count, suspect_count;
-        size_t mass_down_count; /* declared down in the mass failure that goes on */
-        int64_t floor_ms;       /* nobody counts as heard earlier than this */
-        int64_t check_ms;       /* when the next check is due; TIME_NEVER: none */
-        bool is_waiting;        /* marking down waits: most are silent */
+        struct list awaited; /* ready once, of which nothing was heard since the start */
+        struct list live, suspect, down;  /* struct session */
+        size_t live_count, suspect_count; /* live: also those that are awaited */
+        size_t mass_down_count;           /* declared down in the mass failure that goes on */
+        int64_t floor_ms;                 /* nobody counts as heard earlier than this */
+        int64_t check_ms;                 /* when the next check is due; TIME_NEVER: none */
+        bool is_waiting;                  /* marking down waits: most are silent */
         char warning[160];
 
         struct list tell;          /* sessions */
@@ -82,6 +83,8 @@ struct dispatcher {
 int64_t dispatcher_setting_ms(int64_t value, int64_t standard);
 const Swarm__ClusterSettings *dispatcher_settings(struct dispatcher *d);
 void liveness_heard(struct dispatcher *d, struct session *s, struct now now);
+/* Elsewhere, before: counts for one of which nothing was heard here. */
+void liveness_was_heard(struct dispatcher *d, struct session *s, struct now now, int64_t heard_ms);
 /* When its next heartbeat is to come, from now. */
 int64_t liveness_next_beat_ms(struct dispatcher *d, const struct node *node, struct now now);
 void liveness_forget(struct dispatcher *d, struct session *s);

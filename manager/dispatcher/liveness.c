@@ -2,6 +2,7 @@
  * Who is silent. Sessions stand in three lists by when they were last heard: live, suspect, down.
  * As all have the same periods, each list is in order of its deadlines, and a heartbeat costs O(1).
  *
+ *   awaited ---.
  *   live --silent for suspect_ms--> suspect --silent for down_ms--> down --24 h--> tasks orphaned
  *     ^-----------any message-----------'                             |
  *     ^------------------------------registers again-----------------'
@@ -56,6 +57,24 @@ void liveness_heard(struct dispatcher *d, struct session *s, struct now now)
                 store_set_node_state(d->store, s->node, NODE_READY, NULL, now.wall_ms);
 }
 
+void liveness_was_heard(struct dispatcher *d, struct session *s, struct now now, int64_t heard_ms)
+{
+        bool is_awaited = s->node->state == NODE_READY && s->heard_ms > now.mono_ms;
+        struct list *before = &d->live;
+        struct session *other;
+
+        if (!is_awaited || !list_is_linked(&s->live_link))
+                return;
+        list_remove(&s->live_link);
+        s->heard_ms = MIN(heard_ms, now.mono_ms);
+        LIST_FOREACH (other, &d->live, live_link) {
+                if (other->heard_ms >= s->heard_ms)
+                        break;
+                before = &other->live_link;
+        }
+        list_push_front(before, &s->live_link);
+}
+
 /* Nodes are asked to speak in groups, each at its moment of the period: what arrives together costs
  * one wake-up and one turn. Nobody is asked to wait for longer than the period. */
 int64_t liveness_next_beat_ms(struct dispatcher *d, const struct node *node, struct now now)
@@ -88,13 +107,13 @@ static void become_down(struct dispatcher *d, struct session *s, struct now now)
         logs_on_node_down(d->logs, s->node->id);
 }
 
-static int64_t check_live(struct dispatcher *d, struct now now)
+static int64_t check_live(struct dispatcher *d, struct list *live, struct now now)
 {
         int64_t suspect_ms =
                 dispatcher_setting_ms(dispatcher_settings(d)->suspect_ms, DEFAULT_SUSPECT_MS);
         struct session *s;
 
-        while ((s = front(&d->live))) {
+        while ((s = front(live))) {
                 if (heard_ms(d, s) + suspect_ms > now.mono_ms)
                         return heard_ms(d, s) + suspect_ms;
                 become_suspect(d, s, now);
@@ -176,7 +195,8 @@ int64_t dispatcher_check(struct dispatcher *d, struct now now, size_t change_max
 {
         if (d->check_ms != TIME_NEVER && now.mono_ms - d->check_ms > STALL_MS)
                 d->floor_ms = now.mono_ms;
-        int64_t due = check_live(d, now);
+        int64_t due = check_live(d, &d->live, now);
+        due = MIN(due, check_live(d, &d->awaited, now));
         due = MIN(due, check_suspect(d, now, change_max));
         due = MIN(due, check_down(d, now, change_max));
         d->check_ms = due;

@@ -21,16 +21,13 @@ static void secret_from(const uint8_t bytes[ID_BYTES], char ret[IDENTITY_SECRET_
         memcpy(ret, ID_S(id), IDENTITY_SECRET_TEXT_LEN + 1);
 }
 
-int cluster_make(int64_t wall_ms, Swarm__Cluster **ret)
+Swarm__Cluster *cluster_make(const struct net_keys *keys, int64_t wall_ms)
 {
         Swarm__Cluster c = SWARM__CLUSTER__INIT;
         Swarm__ClusterSettings settings = SWARM__CLUSTER_SETTINGS__INIT;
         char secrets[2][IDENTITY_SECRET_TEXT_LEN + 1];
         uint8_t id[ID_BYTES], random[ID_BYTES];
-        struct net_keys keys;
 
-        if (net_keys_make(&keys) < 0) /* readies libsodium's generator, too */
-                return -EIO;
         randombytes_buf(id, sizeof(id));
         for (size_t i = 0; i < ARRAY_SIZE(secrets); i++) {
                 randombytes_buf(random, sizeof(random));
@@ -42,16 +39,14 @@ int cluster_make(int64_t wall_ms, Swarm__Cluster **ret)
         settings.mass_failure_wait_ms = DEFAULT_MASS_FAILURE_MS;
         settings.task_history_limit = DEFAULT_HISTORY_LIMIT;
         c.id = (ProtobufCBinaryData){sizeof(id), id};
-        c.public_key = (ProtobufCBinaryData){NET_KEY_BYTES, keys.public_key};
-        c.secret_key = (ProtobufCBinaryData){NET_KEY_BYTES, keys.secret_key};
+        c.public_key = (ProtobufCBinaryData){NET_KEY_BYTES, (uint8_t *)(uintptr_t)keys->public_key};
+        c.secret_key = (ProtobufCBinaryData){NET_KEY_BYTES, (uint8_t *)(uintptr_t)keys->secret_key};
         c.worker_secret = secrets[0];
         c.manager_secret = secrets[1];
         c.settings = &settings;
         c.created_ms = c.updated_ms = wall_ms;
         c.version = 1;
-        *ret = wire_dup(&c);
-        explicit_bzero(&keys, sizeof(keys));
-        return 0;
+        return wire_dup(&c);
 }
 
 void cluster_next_secret(const Swarm__Cluster *cluster, enum node_role role,

@@ -11,8 +11,8 @@
 #include "manager/store/store.h"
 #include "shared/identity/identity.h"
 
-/* A new cluster: id, key pair, secrets, default settings. Heap; for store_put_cluster. -EIO. */
-int cluster_make(int64_t wall_ms, Swarm__Cluster **ret);
+/* A new cluster with those keys: id, secrets, default settings. Heap; for store_put_cluster. */
+Swarm__Cluster *cluster_make(const struct net_keys *keys, int64_t wall_ms);
 /* The secret that takes the place of a role's present one: drawn from the cluster's secret key and
  * the present secret by BLAKE2b, so that it is a function of the state and none can guess it. */
 void cluster_next_secret(const Swarm__Cluster *cluster, enum node_role role,

@@ -11,7 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "manager/store/db_internal.h"
+#include "manager/store/db_file_internal.h"
 #include "shared/base/io.h"
 #include "shared/base/log.h"
 #include "shared/base/mem.h"

@@ -1,9 +1,7 @@
 /*
- * The database's two sides: the loop's, which queues entries and rows and tells what is durable,
- * and the thread's, which takes all that is queued into one transaction. They meet under one mutex.
- *
- * Order of the thread's work: entries first, for somebody waits for them; then a slice of rows;
- * then cutting the log and writing back the write-ahead log.
+ * The database as the loop sees it: what is to be written is queued here, rows are taken from the
+ * store a slice at a time, and what the thread (db_thread.c) has done is told. The two meet under
+ * one mutex.
  */
 #include "manager/store/db.h"
 
@@ -14,43 +12,7 @@
 
 #include "manager/store/db_internal.h"
 #include "shared/base/mem.h"
-#include "shared/base/str.h"
 #include "shared/wire/wire.h"
-
-#define CUT_ENTRIES  1000        /* deleted in one transaction */
-#define BATCH_MAX    (16u << 20) /* bytes of entries in one transaction */
-#define WAL_PAGE     4096
-#define WAL_IDLE_MIN 256 /* pages that are worth writing back when idle */
-
-struct pending {
-        struct list link;
-        uint64_t index, term;
-        struct buf bytes;
-};
-
-struct db {
-        struct db_file file; /* the thread's once it runs */
-        struct store *store;
-        struct db_events events;
-        struct loop_wake *wake;
-        struct loop_timer *timer; /* to the next round of rows */
-
-        /* The loop's. */
-        uint64_t last_index, durable_told, covered_told, round_index;
-        bool is_round, is_timer_set, is_failure_told;
-
-        pthread_t thread;
-        pthread_mutex_t mutex;
-        pthread_cond_t cond;
-        bool has_thread;
-        /* Under the mutex. */
-        struct list queue;
-        struct db_slice *slice;
-        bool is_slice_running, is_stopping;
-        uint64_t durable, covered, cut;
-        int error; /* positive; set once */
-        char error_text[ERR_TEXT_MAX];
-};
 
 void db_slice_free(struct db_slice *slice)
 {
@@ -61,176 +23,7 @@ void db_slice_free(struct db_slice *slice)
         free(slice);
 }
 
-/* --- the thread ---------------------------------------------------------------------------------
- */
-static void pending_free(struct list *queue)
-{
-        struct list *l;
-
-        while ((l = list_pop_front(queue))) {
-                struct pending *p = LIST_ITEM(l, struct pending, link);
-
-                buf_done(&p->bytes);
-                free(p);
-        }
-}
-
-static void fail(struct db *db, int r)
-{
-        db_file_rollback(&db->file);
-        pthread_mutex_lock(&db->mutex);
-        db->error = -r;
-        memcpy(db->error_text, db->file.error, sizeof(db->error_text));
-        pthread_mutex_unlock(&db->mutex);
-        loop_wake_send(db->wake);
-}
-
-/* Ends a transaction as r says, which began well if r is 0. */
-static int finish(struct db *db, int r)
-{
-        return r < 0 ? r : db_file_commit(&db->file);
-}
-
-static int write_entries(struct db *db, struct list *batch)
-{
-        struct pending *p;
-        uint64_t last = 0;
-        int r = db_file_begin(&db->file);
-
-        LIST_FOREACH (p, batch, link) {
-                if (r == 0)
-                        r = db_file_append(&db->file, p->index, p->term, &p->bytes);
-                last = p->index;
-        }
-        r = finish(db, r);
-        if (r < 0)
-                return r;
-        pthread_mutex_lock(&db->mutex);
-        db->durable = last;
-        pthread_mutex_unlock(&db->mutex);
-        loop_wake_send(db->wake);
-        return 0;
-}
-
-static int write_slice(struct db *db, const struct db_slice *slice)
-{
-        int r = db_file_begin(&db->file);
-
-        if (r == 0)
-                r = db_file_write_slice(&db->file, slice);
-        r = finish(db, r);
-        if (r < 0)
-                return r;
-        pthread_mutex_lock(&db->mutex);
-        db->is_slice_running = false;
-        if (slice->covered)
-                db->covered = slice->covered;
-        pthread_mutex_unlock(&db->mutex);
-        loop_wake_send(db->wake);
-        return 0;
-}
-
-/* Returns how many entries went. */
-static int cut_log(struct db *db, uint64_t index)
-{
-        int r = db_file_begin(&db->file), n = 0;
-
-        if (r == 0)
-                r = n = db_file_cut(&db->file, index, CUT_ENTRIES);
-        r = finish(db, r < 0 ? r : 0);
-        return r < 0 ? r : n;
-}
-
-/* The entries that go into one transaction: all that wait, up to BATCH_MAX bytes. */
-static void take_batch(struct db *db, struct list *ret)
-{
-        size_t bytes = 0;
-
-        while (!list_is_empty(&db->queue) && bytes < BATCH_MAX) {
-                struct list *l = list_pop_front(&db->queue);
-
-                bytes += LIST_ITEM(l, struct pending, link)->bytes.len;
-                list_push_back(ret, l);
-        }
-}
-
-/* What there is to do when neither entries nor rows wait. Sets *ret_more when there may be more. */
-static int tidy_up(struct db *db, uint64_t cut, uint64_t *done_cut, bool *ret_more)
-{
-        *ret_more = false;
-        if (cut > *done_cut) {
-                int n = cut_log(db, cut);
-
-                if (n < 0)
-                        return n;
-                if (n < CUT_ENTRIES)
-                        *done_cut = cut;
-                *ret_more = true;
-                return 0;
-        }
-        ballast_make(&db->file);
-        if (db->file.wal_pages < WAL_IDLE_MIN)
-                return 0;
-        return db_file_checkpoint(&db->file, false);
-}
-
-/* One step of the thread with what it took; *batch is emptied. */
-static int step(struct db *db, struct list *batch, struct db_slice *slice, uint64_t cut,
-                uint64_t *done_cut, bool *ret_more)
-{
-        int r = 0;
-
-        *ret_more = true;
-        if (!list_is_empty(batch))
-                r = write_entries(db, batch);
-        else if (slice)
-                r = write_slice(db, slice);
-        else
-                r = tidy_up(db, cut, done_cut, ret_more);
-        if (r == 0 && (size_t)db->file.wal_pages * WAL_PAGE > DB_WAL_BYTES_MAX)
-                r = db_file_checkpoint(&db->file, true);
-        return r;
-}
-
-static void *thread_main(void *arg)
-{
-        struct db *db = arg;
-        uint64_t done_cut = 0;
-        bool more = true;
-        int r = 0;
-
-        while (r == 0) {
-                struct list batch;
-                struct db_slice *slice = NULL;
-
-                list_init(&batch);
-                pthread_mutex_lock(&db->mutex);
-                while (!more && list_is_empty(&db->queue) && !db->slice && db->cut <= done_cut &&
-                       !db->is_stopping)
-                        pthread_cond_wait(&db->cond, &db->mutex);
-                bool is_last = db->is_stopping && list_is_empty(&db->queue);
-                uint64_t cut = db->cut;
-                take_batch(db, &batch);
-                if (list_is_empty(&batch))
-                        slice = STEAL_PTR(db->slice);
-                pthread_mutex_unlock(&db->mutex);
-                if (is_last) {
-                        db_slice_free(slice);
-                        return NULL;
-                }
-                r = step(db, &batch, slice, cut, &done_cut, &more);
-                if (r == -ENOSPC && ballast_release(&db->file)) {
-                        db_file_rollback(&db->file);
-                        r = step(db, &batch, slice, cut, &done_cut, &more);
-                }
-                pending_free(&batch);
-                db_slice_free(slice);
-        }
-        fail(db, r);
-        return NULL;
-}
-
-/* --- the loop's side ----------------------------------------------------------------------------
+/* --- rows written behind ------------------------------------------------------------------------
  */
 static void take_row(void *arg, const struct row *r)
 {
@@ -257,22 +50,22 @@ static void take_row(void *arg, const struct row *r)
         buf_append(&slice->bytes, r->name ? r->name : "", strlen(r->name ? r->name : "") + 1);
 }
 
-/* Hands the next slice of rows to the thread. Only while the memory is as the log is: nothing is
- * under way to the disk. */
+/* Hands the next slice of rows to the thread. Only while the store is as the agreed log makes it.
+ */
 static void write_behind(struct db *db)
 {
         bool is_busy;
 
         pthread_mutex_lock(&db->mutex);
-        is_busy = db->is_slice_running || db->durable != db->last_index || db->error;
+        is_busy = db->is_slice_running || db->error;
         pthread_mutex_unlock(&db->mutex);
-        if (!db->is_round || is_busy || store_change_count(db->store) > 0)
+        if (!db->is_round || is_busy || db->applied == 0 || store_change_count(db->store) > 0)
                 return;
         struct db_slice *slice = xnew(struct db_slice);
         if (store_is_between_rounds(db->store))
-                db->round_index = db->last_index;
+                db->round_index = db->applied;
         store_flush_rows(db->store, DB_SLICE_ROWS_MAX, take_row, slice);
-        slice->newest_row = db->last_index;
+        slice->newest_row = db->applied;
         if (store_is_between_rounds(db->store)) {
                 slice->covered = db->round_index;
                 db->is_round = false;
@@ -286,7 +79,8 @@ static void write_behind(struct db *db)
 
 static void set_timer(struct db *db)
 {
-        if (db->is_timer_set || db->is_round || store_unflushed_rows(db->store) == 0)
+        if (!db->timer || !db->store || db->is_timer_set || db->is_round ||
+            store_unflushed_rows(db->store) == 0)
                 return;
         db->is_timer_set = true;
         loop_timer_set(db->timer, DB_WRITE_BEHIND_MS);
@@ -301,65 +95,237 @@ static void on_timer(void *arg)
         write_behind(db);
 }
 
+void db_set_store(struct db *db, struct store *store)
+{
+        if (db->timer)
+                loop_timer_clear(db->timer);
+        db->store = store;
+        db->applied = 0;
+        db->is_round = db->is_timer_set = false;
+        pthread_mutex_lock(&db->mutex);
+        struct db_slice *slice = STEAL_PTR(db->slice);
+        if (slice) /* not begun: else the thread has it */
+                db->is_slice_running = false;
+        pthread_mutex_unlock(&db->mutex);
+        db_slice_free(slice);
+        set_timer(db);
+}
+
+void db_set_applied(struct db *db, uint64_t index)
+{
+        assert(db->store);
+        db->applied = index;
+        db->agreed = MAX(db->agreed, index);
+        write_behind(db);
+        set_timer(db);
+}
+
+/* --- events -------------------------------------------------------------------------------------
+ */
+static void job_free(struct db_job *job)
+{
+        raft_write_done(&job->write);
+        store_free(job->store);
+        free(job);
+}
+
+static void free_jobs(struct list *jobs)
+{
+        struct list *l;
+
+        while ((l = list_pop_front(jobs)))
+                job_free(LIST_ITEM(l, struct db_job, link));
+}
+
+/* Writes in a row are told of as one. */
+static void tell_jobs(struct db *db, struct list *jobs)
+{
+        uint64_t seq = 0;
+        struct list *l;
+
+        while ((l = list_pop_front(jobs))) {
+                struct db_job *job = LIST_ITEM(l, struct db_job, link);
+                bool is_load = job->is_load;
+
+                seq = is_load ? seq : job->write.seq;
+                if (seq && (is_load || list_is_empty(jobs)))
+                        db->events.on_durable(db->events.arg, seq);
+                if (is_load) {
+                        seq = 0;
+                        db->events.on_loaded(db->events.arg, STEAL_PTR(job->store), job->applied);
+                }
+                job_free(job);
+        }
+}
+
 static void on_wake(void *arg)
 {
         struct db *db = arg;
         char text[ERR_TEXT_MAX];
+        struct list jobs;
 
+        list_init(&jobs);
         pthread_mutex_lock(&db->mutex);
-        uint64_t durable = db->durable, covered = db->covered;
+        list_splice_back(&jobs, &db->done);
+        uint64_t covered = db->covered;
         int error = db->error;
         memcpy(text, db->error_text, sizeof(text));
         pthread_mutex_unlock(&db->mutex);
 
-        write_behind(db);
-        set_timer(db);
+        if (db->store) {
+                write_behind(db);
+                set_timer(db);
+        }
         if (covered > db->covered_told) {
                 db->covered_told = covered;
                 db->events.on_covered(db->events.arg, covered);
         }
-        if (durable > db->durable_told) {
-                db->durable_told = durable;
-                db->events.on_durable(db->events.arg, durable);
-        }
+        tell_jobs(db, &jobs);
         if (error && !db->is_failure_told) {
                 db->is_failure_told = true;
                 db->events.on_failure(db->events.arg, error, text);
         }
 }
 
-int db_open(const char *dir, struct store *store, struct db **ret, struct err *err)
+/* --- its life -----------------------------------------------------------------------------------
+ */
+int db_open(const char *dir, struct db **ret, struct err *err)
 {
         struct db *db = xnew(struct db);
 
-        db->store = store;
         list_init(&db->queue);
+        list_init(&db->done);
+        list_init(&db->copies);
         pthread_mutex_init(&db->mutex, NULL);
         pthread_cond_init(&db->cond, NULL);
         int r = db_file_open(&db->file, dir, err);
-        if (r == 0)
-                r = db_file_load(&db->file, store, err);
         if (r < 0) {
                 db_close(db);
                 return r;
         }
-        db->last_index = db->durable = db->durable_told = db->file.last_index;
         db->covered = db->covered_told = db->file.covered;
         *ret = db;
         return 0;
+}
+
+void db_state_done(struct db_state *s)
+{
+        for (size_t i = 0; i < s->n_entries; i++)
+                raft_bytes_unref(s->entries[i].bytes);
+        free(s->entries);
+        memset(s, 0, sizeof(*s));
+}
+
+int db_read_state(struct db *db, struct db_state *ret, struct err *err)
+{
+        const struct db_file *f = &db->file;
+        struct db_state s = {.id = f->id,
+                             .term = f->term,
+                             .vote = f->vote,
+                             .base = f->base,
+                             .applied = f->newest_row};
+
+        assert(!db->has_thread);
+        int r = db_file_read_log(&db->file, &s.entries, &s.n_entries, err);
+        if (r == 0 && (f->covered > f->newest_row || f->base.index > f->newest_row ||
+                       f->newest_row > f->base.index + s.n_entries))
+                r = err_set(err, EUCLEAN, "database %s: log: it does not fit the tables", f->path);
+        if (r < 0) {
+                db_state_done(&s);
+                return r;
+        }
+        *ret = s;
+        return 0;
+}
+
+int db_load_now(struct db *db, struct store **ret, struct err *err)
+{
+        struct store *store = store_new();
+
+        assert(!db->has_thread);
+        int r = db_file_load(&db->file, store, err);
+        if (r < 0)
+                store_free(store);
+        else
+                *ret = store;
+        return r;
+}
+
+int db_set_identity(struct db *db, uint64_t id, const struct raft_members *members, struct err *err)
+{
+        struct db_file *f = &db->file;
+        struct raft_base base = {f->base.index, f->base.term, *members};
+
+        assert(!db->has_thread && id);
+        int r = db_file_begin(f);
+        if (r == 0)
+                r = db_file_set_id(f, id);
+        if (r == 0)
+                r = db_file_set_base(f, &base);
+        if (r == 0)
+                r = db_file_commit(f);
+        if (r < 0) {
+                err_set(err, -r, "%s", f->error);
+                db_file_rollback(f);
+        }
+        return r;
+}
+
+/* The newest entry that is there; its term, too. */
+static int read_last(struct db_file *f, uint64_t *ret_index, uint64_t *ret_term)
+{
+        int64_t index = 0, term = 0;
+        int code = db_file_query(f->sqlite, "SELECT max(idx) FROM log", &index);
+
+        if (code == SQLITE_OK)
+                code = db_file_query(f->sqlite, "SELECT term FROM log ORDER BY idx DESC LIMIT 1",
+                                     &term);
+        if (code != SQLITE_OK)
+                return db_file_failed(f, code);
+        bool is_in_log = (uint64_t)index >= MAX(f->newest_row, f->base.index);
+        *ret_index = MAX((uint64_t)index, MAX(f->newest_row, f->base.index));
+        *ret_term = is_in_log ? (uint64_t)term : f->base.term;
+        return 0;
+}
+
+int db_stand_alone(struct db *db, uint64_t id, const struct raft_members *members, struct err *err)
+{
+        struct db_file *f = &db->file;
+        struct raft_base base = {.members = *members};
+
+        assert(!db->has_thread && id);
+        int r = db_file_begin(f);
+        if (r == 0)
+                r = read_last(f, &base.index, &base.term);
+        if (r == 0)
+                r = db_file_set_newest_row(f, base.index);
+        if (r == 0)
+                r = db_file_set_id(f, id);
+        if (r == 0)
+                r = db_file_set_term(f, MAX(f->term, base.term), 0);
+        if (r == 0)
+                r = db_file_set_base(f, &base);
+        if (r == 0)
+                r = db_file_commit(f);
+        if (r < 0) {
+                err_set(err, -r, "%s", f->error);
+                db_file_rollback(f);
+        }
+        return r;
 }
 
 void db_start(struct db *db, struct loop *loop, const struct db_events *events)
 {
         sigset_t all, old;
 
+        db->loop = loop;
         db->events = *events;
         db->wake = loop_wake_new(loop, on_wake, db);
         db->timer = loop_timer_new(loop, on_timer, db);
         /* Signals are for the loop's thread. */
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &old);
-        if (pthread_create(&db->thread, NULL, thread_main, db) != 0)
+        if (pthread_create(&db->thread, NULL, db_thread_main, db) != 0)
                 abort();
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         db->has_thread = true;
@@ -370,6 +336,7 @@ void db_close(struct db *db)
 {
         if (!db)
                 return;
+        db_copies_end(db);
         if (db->has_thread) {
                 pthread_mutex_lock(&db->mutex);
                 db->is_stopping = true;
@@ -379,44 +346,67 @@ void db_close(struct db *db)
                 loop_wake_free(db->wake);
                 loop_timer_free(db->timer);
         }
-        pending_free(&db->queue);
+        free_jobs(&db->queue);
+        free_jobs(&db->done);
         db_slice_free(db->slice);
+        store_free(db->installed);
+        free(db->cutting);
+        free(db->cut);
         db_file_close(&db->file);
         pthread_cond_destroy(&db->cond);
         pthread_mutex_destroy(&db->mutex);
         free(db);
 }
 
-int64_t db_append(struct db *db, uint64_t term, struct buf *entry)
+/* --- what is queued -----------------------------------------------------------------------------
+ */
+/* After a failure nothing is taken any more. */
+static void push(struct db *db, struct db_job *job)
 {
-        if (entry->len > DB_ENTRY_BYTES_MAX)
-                return -EFBIG;
         pthread_mutex_lock(&db->mutex);
-        int error = db->error;
-        if (!error) {
-                struct pending *p = xnew(struct pending);
-
-                p->index = ++db->last_index;
-                p->term = term;
-                p->bytes = *entry;
-                *entry = (struct buf){0};
-                list_push_back(&db->queue, &p->link);
+        bool is_failed = db->error;
+        if (!is_failed) {
+                list_push_back(&db->queue, &job->link);
                 pthread_cond_signal(&db->cond);
         }
         pthread_mutex_unlock(&db->mutex);
-        return error ? -EIO : (int64_t)db->last_index;
+        if (is_failed)
+                job_free(job);
 }
 
-uint64_t db_last_index(const struct db *db)
+void db_write(struct db *db, struct raft_write *w)
 {
-        return db->last_index;
+        struct db_job *job = xnew(struct db_job);
+
+        assert(!w->install || !db->store); /* its rows must not land on top of what is installed */
+        job->write = *w;
+        memset(w, 0, sizeof(*w));
+        job->bytes = job->write.chunk ? job->write.chunk->len : 0;
+        for (size_t i = 0; i < job->write.n_entries; i++) {
+                const struct raft_bytes *bytes = job->write.entries[i].bytes;
+
+                job->bytes += bytes ? bytes->len : 0;
+        }
+        push(db, job);
 }
 
-void db_cut_log(struct db *db, uint64_t index)
+void db_load(struct db *db)
 {
+        struct db_job *job = xnew(struct db_job);
+
+        assert(!db->store);
+        job->is_load = true;
+        push(db, job);
+}
+
+void db_cut_log(struct db *db, const struct raft_base *base)
+{
+        struct raft_base *copy = xmemdup(base, sizeof(*base)), *old;
+
         pthread_mutex_lock(&db->mutex);
-        assert(index <= db->covered);
-        db->cut = MAX(db->cut, index);
+        old = db->cut;
+        db->cut = copy;
         pthread_cond_signal(&db->cond);
         pthread_mutex_unlock(&db->mutex);
+        free(old);
 }

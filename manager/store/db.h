@@ -1,8 +1,13 @@
 /*
- * db: the store on disk, DIR/swarm.db. Place in the flow: consensus appends entries to the log here
- * and hears when they are durable; behind that, the rows that changed are written to the state
- * tables, and the log is cut once they cover it. One thread of its own does all writing; what is
- * queued while a commit runs goes into the next one.
+ * db: what a manager keeps on disk, DIR/swarm.db: its part of the agreement (term, vote, members,
+ * log) and the state tables. Place in the flow: consensus hands its writes in here and hears when
+ * they are durable; behind that, rows of the store that changed are written to the state tables,
+ * and the log is cut once they cover it. One thread of its own does all writing; what is queued
+ * while a commit runs goes into the next one.
+ *
+ * The tables may be a mixture: some rows as they were at `covered`, some as late as `newest_row`.
+ * Together with the log between the two they are the state at newest_row, all of which is agreed.
+ * A copy of the file holds the same, so it is what a manager that lags is sent, and a backup.
  *
  * What can fail: a full disk (some room is kept for that: ballast.c; what comes then can be written
  * as long as it lasts) or a broken one. Then on_failure is called once, nothing more is written or
@@ -10,13 +15,14 @@
  */
 #pragma once
 
+#include "manager/consensus/raft/raft.h"
 #include "manager/store/store.h"
 #include "shared/base/buf.h"
 #include "shared/base/err.h"
 #include "shared/loop/loop.h"
 
-#define DB_FORMAT          1            /* of the file; a newer one is refused */
-#define DB_ENTRY_BYTES_MAX (512u << 20) /* of one entry: what SQLite takes, with room to spare */
+#define DB_FORMAT          2 /* of the file; a newer one is refused, an older one changed */
+#define DB_ENTRY_BYTES_MAX (256u << 20) /* of one entry */
 #define DB_SLICE_ROWS_MAX  2000         /* state rows in one transaction */
 #define DB_WRITE_BEHIND_MS 1000      /* a change is in the tables this much later, or a bit more */
 #define DB_BALLAST_BYTES   (8 << 20) /* room that is kept for when the disk is full */
@@ -26,29 +32,66 @@ struct db;
 
 struct db_events {
         void *arg;
-        /* All entries up to index are durable. */
-        void (*on_durable)(void *arg, uint64_t index);
+        /* All writes up to this one are durable. */
+        void (*on_durable)(void *arg, uint64_t seq);
         /* The state tables cover all entries up to index: the log may be cut there. */
         void (*on_covered)(void *arg, uint64_t index);
+        /* Answers db_load: the state at index applied. The store is the receiver's. */
+        void (*on_loaded)(void *arg, struct store *store, uint64_t applied);
+        /* Answers db_copy. error 0: the file holds the state at index, size bytes. */
+        void (*on_copied)(void *arg, uint64_t tag, int error, uint64_t index, uint64_t size);
         /* text: one line that names the file; valid during the call. */
         void (*on_failure)(void *arg, int error, const char *text);
 };
 
-/* Opens or makes dir/swarm.db (the folder as well) and loads it into the store, which must be
- * empty and is borrowed from then on. Fails with a text on a file that is in use, of a newer
- * format, damaged, or no database. */
-int db_open(const char *dir, struct store *store, struct db **ret, struct err *err);
+/* What the file says of the agreement. */
+struct db_state {
+        uint64_t id; /* of this manager among the members; 0: none is set yet */
+        uint64_t term, vote;
+        struct raft_base base;
+        struct raft_entry *entries; /* from base.index + 1 on, without a gap */
+        size_t n_entries;
+        uint64_t applied; /* what db_load_now gives the state of; at least base.index */
+};
+
+void db_state_done(struct db_state *s);
+
+/* Opens or makes dir/swarm.db (the folder as well). Fails with a text on a file that is in use, of
+ * a newer format, damaged, or no database. A file of format 1 becomes one of format 2, that of a
+ * manager without others: a random id, the only voter. */
+int db_open(const char *dir, struct db **ret, struct err *err);
+/* Before db_start. EUCLEAN with a text: damaged. */
+int db_read_state(struct db *db, struct db_state *ret, struct err *err);
+int db_load_now(struct db *db, struct store **ret, struct err *err);
+/* Before db_start: who this manager is, and what an empty log stands on. Durable on return. */
+int db_set_identity(struct db *db, uint64_t id, const struct raft_members *members,
+                    struct err *err);
+/* The same for a state that others shared, or that was a copy: all of its log is taken as agreed,
+ * and what it says of members is void. Before db_read_state. */
+int db_stand_alone(struct db *db, uint64_t id, const struct raft_members *members, struct err *err);
+/* Is the file a whole copy, as db_copy makes them? With text if not. */
+int db_check_copy(const char *path, struct err *err);
 /* Starts the thread. Events come from the loop, never inside a call to db. */
 void db_start(struct db *db, struct loop *loop, const struct db_events *events);
-/* Waits until all that was appended is durable; no event comes any more. NULL is fine. */
+/* Waits until all writes are durable; no event comes any more. NULL is fine. */
 void db_close(struct db *db);
 
-/* Takes the bytes; returns the entry's index. Its changes must be in the store, and the store must
- * have no other changes than appended ones whenever the loop gets to run. -EFBIG (nothing is taken)
- * above DB_ENTRY_BYTES_MAX, -EIO after a failure. */
-int64_t db_append(struct db *db, uint64_t term, struct buf *entry);
-/* The newest entry; 0: none yet. */
-uint64_t db_last_index(const struct db *db);
-/* Deletes entries up to index, which must be covered; in slices, when there is nothing else to do.
- */
-void db_cut_log(struct db *db, uint64_t index);
+/* Takes what is in *w and empties it. In order; several may go into one transaction. A piece of a
+ * snapshot goes to DIR/incoming.db at its offset (0: a new file); an install puts the tables of
+ * that file in the place of ours, in one transaction. */
+void db_write(struct db *db, struct raft_write *w);
+/* The store whose rows are written behind; NULL: none, and what was not yet written is forgotten.
+ * Borrowed. */
+void db_set_store(struct db *db, struct store *store);
+/* The store is as all entries up to index make it, which are agreed and durable. 0: it is ahead of
+ * them, for something is proposed, or being applied: no row is taken from it. */
+void db_set_applied(struct db *db, uint64_t index);
+/* Reads the state as it is on disk, on the thread; on_loaded gets it. The store that was set must
+ * have been taken back. */
+void db_load(struct db *db);
+/* Makes a copy at path (which must not exist) without keeping writes waiting; without what is this
+ * manager's alone (id, term, vote), and with the log from covered to what was applied last. */
+void db_copy(struct db *db, uint64_t tag, const char *path);
+/* The log stands on base now: entries up to there that the tables cover are deleted, in slices,
+ * when there is nothing else to do. */
+void db_cut_log(struct db *db, const struct raft_base *base);

@@ -1,75 +1,53 @@
-/* What db.c (loop side, thread) and db_file.c (the SQLite file) share. */
+/* What the loop's side of db (db.c, db_copy.c) and its thread (db_thread.c) share. */
 #pragma once
 
 #include <pthread.h>
-#include <sqlite3.h>
 
-#include "manager/store/db.h"
+#include "manager/store/db_file_internal.h"
 #include "shared/base/list.h"
 
-/* --- the file: every call returns 0 or -errno, and leaves its text in file->error ----------------
- */
-enum {
-        SQL_BEGIN,
-        SQL_COMMIT,
-        SQL_ROLLBACK,
-        SQL_APPEND,
-        SQL_CUT,
-        SQL_SET_META,
-        SQL_PUT,                  /* one for each enum row_table */
-        SQL_DELETE = SQL_PUT + 6, /* likewise */
-        SQL_COUNT = SQL_DELETE + 6
+struct db_job {
+        struct list link;
+        bool is_load;
+        struct raft_write write; /* its counts of references are the loop's, as is its end */
+        size_t bytes;
+        struct store *store; /* that was loaded, */
+        uint64_t applied;    /* at this index */
 };
 
-struct db_file {
-        sqlite3 *sqlite;
-        char *path, *dir, *ballast;
-        int lock_fd;
-        sqlite3_stmt *statements[SQL_COUNT];
-        int wal_pages; /* after the last commit */
-        uint64_t covered, newest_row, last_index;
-        char error[ERR_TEXT_MAX];
+struct db {
+        /* The thread's once it runs. */
+        struct db_file file;
+        struct store *installed; /* as read from what was just installed, for the next load */
+        struct raft_base *cutting;
+        bool has_more; /* there may be more to do that nobody waits for */
+
+        /* The loop's. */
+        struct loop *loop;
+        struct db_events events;
+        struct loop_wake *wake;
+        struct loop_timer *timer; /* to the next round of rows */
+        struct store *store;
+        uint64_t applied, agreed, round_index, covered_told; /* agreed: the highest applied */
+        bool is_round, is_timer_set, is_failure_told;
+        struct list copies;
+
+        pthread_t thread;
+        pthread_mutex_t mutex;
+        pthread_cond_t cond;
+        bool has_thread;
+        /* Under the mutex. */
+        struct list queue, done; /* struct db_job */
+        struct db_slice *slice;
+        struct raft_base *cut;
+        bool is_slice_running, is_reader_gone, is_stopping;
+        uint64_t covered;
+        int error; /* positive; set once */
+        char error_text[ERR_TEXT_MAX];
 };
 
-/* A row on its way to the thread. */
-struct db_row {
-        enum row_table table;
-        uint64_t row;
-        bool is_deletion;
-        size_t message, message_len; /* in the slice's bytes */
-        size_t name;                 /* likewise, NUL-terminated */
-        const char *state, *desired; /* static; may be NULL */
-        struct id id;
-        int64_t time_ms;
-};
+/* db_thread.c */
+void *db_thread_main(void *db);
 
-struct db_slice {
-        struct db_row *rows;
-        size_t n, cap;
-        struct buf bytes;
-        uint64_t newest_row; /* no row is newer than this entry */
-        uint64_t covered;    /* after this slice; 0: as before */
-};
-
-void db_slice_free(struct db_slice *slice);
-
-/* ballast.c. It is given up when it opens on a full disk. */
-void ballast_open(struct db_file *f, const char *dir);
-void ballast_done(struct db_file *f);
-/* The disk turned out to be full. False: there is no ballast. */
-bool ballast_release(struct db_file *f);
-/* Makes it if it is not there and there is room. */
-void ballast_make(struct db_file *f);
-
-int db_file_open(struct db_file *f, const char *dir, struct err *err);
-void db_file_close(struct db_file *f);
-int db_file_load(struct db_file *f, struct store *store, struct err *err);
-int db_file_begin(struct db_file *f);
-int db_file_commit(struct db_file *f);
-void db_file_rollback(struct db_file *f);
-int db_file_append(struct db_file *f, uint64_t index, uint64_t term, const struct buf *entry);
-int db_file_write_slice(struct db_file *f, const struct db_slice *slice);
-/* Deletes up to n entries that are not above index; returns how many. */
-int db_file_cut(struct db_file *f, uint64_t index, int n);
-/* Writes the write-ahead log back: all of it and from its start, or what can be without waiting. */
-int db_file_checkpoint(struct db_file *f, bool all);
+/* db_copy.c */
+void db_copies_end(struct db *db);

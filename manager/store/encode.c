@@ -21,6 +21,8 @@ static void encode_node(const struct node *node, struct object_msg *ret)
         m->created_ms = node->created_ms;
         m->updated_ms = node->updated_ms;
         m->version = node->version;
+        m->manager_id = node->manager_id;
+        m->manager_address = node->manager_address;
 }
 
 static void encode_service(const struct service *service, struct object_msg *ret)

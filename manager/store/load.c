@@ -81,6 +81,10 @@ int load_node(struct store *s, const Swarm__Node *msg, uint64_t row)
         node->message = str_is_empty(msg->message) ? NULL : xstrdup(msg->message);
         wire_free(node->description);
         node->description = msg->description ? wire_dup(msg->description) : NULL;
+        node->manager_id = msg->manager_id;
+        free(node->manager_address);
+        node->manager_address =
+                str_is_empty(msg->manager_address) ? NULL : xstrdup(msg->manager_address);
         node->row = settle(s, ROW_NODES, node, is_new, row);
         node_link(s, node);
         queue(s, ROW_NODES, node, row);

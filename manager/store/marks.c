@@ -103,6 +103,7 @@ static void free_task(struct store *s, struct task *task)
 static void free_node(struct node *node)
 {
         free(node->message);
+        free(node->manager_address);
         wire_free(node->labels);
         wire_free(node->description);
         free(node);

@@ -128,6 +128,17 @@ void store_set_node_spec(struct store *s, struct node *node, enum node_availabil
         changed(s, node, wall_ms);
 }
 
+void store_set_node_manager(struct store *s, struct node *node, uint64_t id, const char *address,
+                            int64_t wall_ms)
+{
+        char *copy = str_is_empty(address) ? NULL : xstrdup(address);
+
+        free(node->manager_address);
+        node->manager_address = copy;
+        node->manager_id = id;
+        changed(s, node, wall_ms);
+}
+
 static bool is_of_global(const struct task *task)
 {
         return task->slot == 0;

@@ -121,6 +121,9 @@ void store_set_node_disk_full(struct store *s, struct node *node, bool is_full);
 void store_set_node_spec(struct store *s, struct node *node, enum node_availability availability,
                          enum node_role role, const Swarm__KeyValue *const *labels, size_t n_labels,
                          int64_t wall_ms);
+/* The manager on it among the members (0: none), and its HOST:PORT, copied; NULL: none. */
+void store_set_node_manager(struct store *s, struct node *node, uint64_t id, const char *address,
+                            int64_t wall_ms);
 /* Its tasks stay for their services' history, without a node; what had not ended is ORPHANED. Those
  * of global services, whose slot the node was, go with it. */
 void store_remove_node(struct store *s, struct node *node, int64_t wall_ms);

@@ -122,6 +122,36 @@ int io_write_file_atomic(int dirfd, const char *path, const void *p, size_t n, m
         return sync_folder_of(dirfd, path);
 }
 
+static int copy_all(int from, int to)
+{
+        char buf[65536];
+        ssize_t n;
+
+        while ((n = read(from, buf, sizeof(buf))) != 0) {
+                int r = n > 0 ? io_write_all(to, buf, (size_t)n) : errno == EINTR ? 0 : -errno;
+
+                if (r < 0)
+                        return r;
+        }
+        return fsync(to) < 0 ? -errno : 0;
+}
+
+int io_copy_file(const char *from, const char *to, mode_t mode)
+{
+        _cleanup_close_ int in = open(from, O_RDONLY | O_CLOEXEC);
+        _cleanup_close_ int out =
+                in < 0 ? -1 : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+
+        if (in < 0 || out < 0)
+                return -errno;
+        int r = copy_all(in, out);
+        if (r == 0)
+                r = sync_folder_of(AT_FDCWD, to);
+        if (r < 0)
+                unlink(to);
+        return r;
+}
+
 int io_mkdir_all(const char *path, mode_t mode)
 {
         _cleanup_free_ char *copy = xstrdup(path);

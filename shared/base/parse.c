@@ -1,6 +1,7 @@
 /* Numbers as people write them: see parse.h. */
 #include "shared/base/parse.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -253,4 +254,30 @@ const char *format_age_ms(int64_t ms, char ret[FORMAT_MAX])
         else
                 snprintf(ret, FORMAT_MAX, "%" PRId64 " years", d / 365);
         return ret;
+}
+
+int parse_host_port(const char *s, uint16_t default_port, char ret[ADDRESS_TEXT_MAX])
+{
+        uint64_t port = default_port;
+        char ip[INET6_ADDRSTRLEN + 1];
+        uint8_t binary[sizeof(struct in6_addr)];
+        bool is_bracketed = *s == '[';
+        const char *end = is_bracketed ? strchr(s, ']') : strchr(s, ':');
+        const char *colon = is_bracketed && end ? end + 1 : end;
+        size_t n = end ? (size_t)(end - s) - is_bracketed : strlen(s);
+
+        if ((is_bracketed && !end) || n >= sizeof(ip))
+                return -EINVAL;
+        memcpy(ip, s + is_bracketed, n);
+        ip[n] = 0;
+        if (inet_pton(is_bracketed ? AF_INET6 : AF_INET, ip, binary) != 1)
+                return -EINVAL;
+        if (colon && *colon) {
+                if (*colon != ':' || parse_u64(colon + 1, &port) || port < 1 || port > UINT16_MAX)
+                        return -EINVAL;
+        } else if (!default_port) {
+                return -EINVAL;
+        }
+        snprintf(ret, ADDRESS_TEXT_MAX, is_bracketed ? "[%s]:%u" : "%s:%u", ip, (unsigned)port);
+        return 0;
 }

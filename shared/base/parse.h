@@ -32,3 +32,8 @@ const char *format_duration_ms(int64_t ms, char ret[FORMAT_MAX]); /* "1m30s" */
 const char *format_cpu(int64_t nano, char ret[FORMAT_MAX]);       /* "0.5" */
 /* "3 minutes", "About an hour": how Docker's listings tell an age. */
 const char *format_age_ms(int64_t ms, char ret[FORMAT_MAX]);
+
+#define ADDRESS_TEXT_MAX 128 /* with its NUL */
+/* "IP", "IP:PORT", "[IP6]:PORT" to "IP:PORT" in canonical form. default_port 0: there must be one.
+ * -EINVAL. */
+int parse_host_port(const char *s, uint16_t default_port, char ret[ADDRESS_TEXT_MAX]);

@@ -89,6 +89,8 @@ struct node {
         char *message;                       /* NULL: none */
         Swarm__Node *labels;                 /* holds the labels only; never NULL */
         Swarm__NodeDescription *description; /* NULL until it registered first */
+        uint64_t manager_id;   /* of the manager on it among the members; 0: none has joined */
+        char *manager_address; /* HOST:PORT of that; NULL: none */
         int64_t created_ms, updated_ms;
         uint64_t version;
 

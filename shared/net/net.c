@@ -163,6 +163,23 @@ void net_set_tcp(struct net_socket *s, const char *endpoint)
                 net_set_int(s, ZMQ_IPV6, 1);
 }
 
+int net_read_event(struct net_socket *monitor, int *ret_event, int *ret_fd)
+{
+        uint8_t frame[sizeof(uint16_t) + sizeof(int32_t)], address[1];
+        uint16_t event;
+        int32_t value;
+
+        /* Two frames: event and value, and an address, which is cut off. */
+        if (zmq_recv(monitor->zs, frame, sizeof(frame), ZMQ_DONTWAIT) < 0)
+                return net_error();
+        zmq_recv(monitor->zs, address, sizeof(address), ZMQ_DONTWAIT);
+        memcpy(&event, frame, sizeof(event));
+        memcpy(&value, frame + sizeof(event), sizeof(value));
+        *ret_event = event;
+        *ret_fd = value;
+        return 0;
+}
+
 int net_send_frame(struct net_socket *s, const void *p, size_t n, int flags)
 {
         int r;

@@ -17,6 +17,7 @@
 
 #define NET_KEY_BYTES    32
 #define NET_ENDPOINT_MAX 256
+#define NET_VANISHED_MS  5000
 /* Of a connection whose node is not known; beyond, it is broken. */
 #define NET_STRANGER_MESSAGES 64
 #define NET_STRANGER_BYTES    (256u << 10) /* of one message */
@@ -81,6 +82,11 @@ struct net_client_config {
         /* The connection broke, or the server does not take our key; it is tried again. What was
          * sent may be lost. NULL: not told, and two descriptors saved. */
         void (*on_broken)(void *arg);
+        /* It is up from now on, until on_broken, which is needed with it and told after it alone.
+         * While it is not up nothing is taken (-EAGAIN), what was taken never outlives it, and both
+         * ends notice within NET_VANISHED_MS that the other's machine is gone. NULL: messages are
+         * taken at any time. */
+        void (*on_connected)(void *arg);
 };
 
 /* Connects in the background and again when the connection breaks. -EINVAL: bad endpoint. */

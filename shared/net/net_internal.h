@@ -51,6 +51,9 @@ void net_set_bytes(struct net_socket *s, int option, const void *p, size_t n);
 void net_set_message_max(struct net_socket *s, size_t bytes);
 /* Keep-alive and the like, of both sides. */
 void net_set_tcp(struct net_socket *s, const char *endpoint);
+/* The next of ZMQ_EVENT_* that a monitor (ZMQ_PAIR) has to tell, and what it is of; -EAGAIN: none.
+ */
+int net_read_event(struct net_socket *monitor, int *ret_event, int *ret_fd);
 int net_send_frame(struct net_socket *s, const void *p, size_t n, int flags);
 
 int net_zap_open(struct net *n);

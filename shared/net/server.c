@@ -34,7 +34,6 @@
 #define HANDSHAKE_MS 10000
 #define IO_THREADS   2 /* handshakes of a crowd cost 2 ms of CPU each */
 #define ROUTE_BYTES  5 /* a zero and four bytes: the ids that ZeroMQ gives */
-#define MONITOR_MAX  64
 
 enum { PORT_TCP, PORT_IPC, PORT_COUNT };
 
@@ -331,17 +330,10 @@ static void on_monitor(struct net_socket *socket)
         struct port *port = socket->owner;
 
         for (int i = 0; i < READ_BUDGET; i++) {
-                uint8_t event[MONITOR_MAX], address[MONITOR_MAX];
-                uint32_t value;
-                int r = zmq_recv(socket->zs, event, sizeof(event), ZMQ_DONTWAIT);
+                int event, fd;
 
-                if (r < 0)
+                if (net_read_event(socket, &event, &fd) < 0)
                         return;
-                zmq_recv(socket->zs, address, sizeof(address), ZMQ_DONTWAIT);
-                if (r < (int)(sizeof(uint16_t) + sizeof(value)))
-                        continue;
-                memcpy(&value, event + sizeof(uint16_t), sizeof(value));
-                int fd = (int)value;
                 buf_append(&port->gone, &fd, sizeof(fd));
                 port->router->touched = true;
         }

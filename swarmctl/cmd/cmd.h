@@ -37,6 +37,7 @@ extern const struct command cmd_task[];
 extern const struct command cmd_swarm[];
 extern const struct command cmd_system[];
 extern const struct command cmd_image[];
+extern const struct command cmd_backup[];
 
 #define COMMAND_TABLES_MAX 16
 /* All tables, ended by NULL. */

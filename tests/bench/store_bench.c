@@ -6,9 +6,9 @@
 #include <malloc.h>
 #include <stdio.h>
 
-#include "manager/consensus/single.h"
 #include "shared/base/base.h"
 #include "shared/wire/wire.h"
+#include "tests/lib/db_rig.h"
 
 #define TASKS         1000000
 #define SERVICES      1000
@@ -34,74 +34,40 @@ static double rss_mb(void)
 }
 
 struct bench {
-        struct loop *loop;
-        struct store *store;
-        struct db *db;
-        struct consensus *consensus;
+        struct db_rig db;
+        struct store *store; /* the database's, or another */
         struct rng rng;
         struct node *nodes[NODES];
-        uint64_t committed, wanted;
 };
 
-static void on_commit(void *arg, uint64_t index)
+static void give_up(const char *text)
 {
-        struct bench *b = arg;
-
-        b->committed = index;
-        if (b->committed >= b->wanted)
-                loop_stop(b->loop);
-}
-
-static void on_role(void *arg, enum consensus_role role UNUSED)
-{
-        loop_stop(((struct bench *)arg)->loop);
-}
-
-static void on_failure(void *arg UNUSED, int error)
-{
-        fprintf(stderr, "store_bench: %s\n", err_name(error));
+        fprintf(stderr, "store_bench: %s\n", text);
         exit(1);
 }
 
-/* Proposes what changed, without waiting. */
-static void propose(struct bench *b)
+/* Until all that was proposed is durable. */
+static void await(struct bench *b)
 {
-        struct buf entry = {0};
-
-        store_take_changes(b->store, 1, &entry);
-        int64_t index = b->consensus->ops->propose(b->consensus, &entry);
-        if (index < 0)
-                on_failure(b, (int)-index);
-        b->wanted = (uint64_t)index;
+        db_rig_wait(&b->db, &b->db.durable, b->db.last);
+        if (b->db.failure)
+                give_up(b->db.failure_text);
 }
 
 static void commit(struct bench *b)
 {
-        propose(b);
-        loop_run(b->loop);
+        db_rig_propose(&b->db, 1);
+        await(b);
 }
 
 static void open_bench(struct bench *b, const char *dir)
 {
-        struct consensus_events events = {b, on_commit, on_role, on_failure};
         struct err err = {0};
 
-        b->store = store_new();
-        if (db_open(dir, b->store, &b->db, &err) < 0) {
-                fprintf(stderr, "store_bench: %s\n", err.text);
-                exit(1);
-        }
-        b->loop = loop_new();
-        b->consensus = consensus_single_new(b->loop, b->db, &events);
-        loop_run(b->loop);
-}
-
-static void close_bench(struct bench *b)
-{
-        b->consensus->ops->close(b->consensus);
-        db_close(b->db);
-        loop_free(b->loop);
-        store_free(b->store);
+        b->db = (struct db_rig){.is_cutting = true};
+        if (db_rig_open(&b->db, dir, &err) < 0)
+                give_up(err.text);
+        b->store = b->db.store;
 }
 
 static void add_nodes(struct bench *b)
@@ -236,29 +202,18 @@ static void bench_commits(struct bench *b)
                 for (size_t i = 0; i < IN_FLIGHT; i++, sent++) {
                         store_set_task_desired(b->store, task,
                                                i & 1 ? TASK_RUNNING : TASK_SHUTDOWN);
-                        propose(b);
+                        db_rig_propose(&b->db, 1);
                 }
-                loop_run(b->loop);
+                await(b);
         }
         figure("store: commits, 64 at a time",
                (double)sent / ((double)(time_mono_us() - start) / 1e6), "entries/s", "");
 }
 
-static void on_timer(void *arg)
-{
-        loop_stop(((struct bench *)arg)->loop);
-}
-
 /* Until the tables cover everything. */
 static void settle(struct bench *b)
 {
-        struct loop_timer *timer = loop_timer_new(b->loop, on_timer, b);
-
-        while (store_unflushed_rows(b->store) > 0) {
-                loop_timer_set(timer, 20);
-                loop_run(b->loop);
-        }
-        loop_timer_free(timer);
+        db_rig_wait(&b->db, &b->db.covered, b->db.last);
 }
 
 int main(void)
@@ -281,7 +236,7 @@ int main(void)
         bench_commits(b);
         settle(b);
         uint64_t hash = store_hash(b->store);
-        close_bench(b);
+        db_rig_close(&b->db);
         malloc_trim(0);
         start = time_mono_us();
         open_bench(b, dir);
@@ -289,7 +244,7 @@ int main(void)
                "");
         figure("store: memory with 1,000,000 tasks after a start", rss_mb(), "MB", "400");
         bool is_equal = store_hash(b->store) == hash;
-        close_bench(b);
+        db_rig_close(&b->db);
         io_remove_tree(AT_FDCWD, dir);
         free(b);
         free(side);

@@ -228,7 +228,10 @@ void sim_manager_start(struct sim *sim)
 {
         struct sim_manager *m = &sim->manager;
         bool is_first = m->log_len == 0;
-        struct turn_config config = {rng_next(&sim->rng), "sim", {1, 1}, "manager", NULL};
+        struct turn_config config = {.seed = rng_next(&sim->rng),
+                                     .version = "sim",
+                                     .node = {1, 1},
+                                     .hostname = "manager"};
 
         m->life++;
         m->store = store_new();

@@ -11,7 +11,7 @@ struct raft_bytes *raft_bytes_new(const void *p, size_t n)
 
         b->refs = 1;
         b->len = n;
-        if (n)
+        if (p && n)
                 memcpy(b->data, p, n);
         return b;
 }

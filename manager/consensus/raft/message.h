@@ -20,9 +20,9 @@ struct raft_bytes {
         uint8_t data[];
 };
 
-struct raft_bytes *raft_bytes_new(const void *p, size_t n);
-struct raft_bytes *raft_bytes_ref(struct raft_bytes *b); /* NULL is fine, and comes back */
-void raft_bytes_unref(struct raft_bytes *b);             /* NULL is fine */
+struct raft_bytes *raft_bytes_new(const void *p, size_t n); /* p NULL: to be filled in */
+struct raft_bytes *raft_bytes_ref(struct raft_bytes *b);    /* NULL is fine, and comes back */
+void raft_bytes_unref(struct raft_bytes *b);                /* NULL is fine */
 
 enum raft_entry_kind {
         RAFT_ENTRY_NOOP,   /* opens a term */

@@ -56,7 +56,9 @@ static void test_bad(void **state)
                 {"--data-dir relative", "is not an absolute path"},
                 {"--log-level loud", "--log-level: \"loud\" is not"},
                 {"--hostname -x", "--hostname: \"-x\" is not a name"},
-                {"--join 10.0.0.1:7377 --token x", "--join: this version has one manager"},
+                {"--join 10.0.0.1:7377 --token x", "token: does not begin with SWMT-1-"},
+                {"--join 10.0.0.1:7377 --init", "exclude each other"},
+                {"--restore f --force-new-cluster", "exclude each other"},
                 {"--nope", "unknown flag --nope"},
         };
 

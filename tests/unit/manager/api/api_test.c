@@ -472,9 +472,15 @@ static void test_node_update(void **state UNUSED)
         u.n_label_rm = 0;
         u.role = &number;
         number.value = ROLE_MANAGER;
+        assert_int_equal(ASK(&r, node_update, NODE_UPDATE, &u)->code, 0);
+        assert_int_equal(node->role, ROLE_MANAGER);
+        store_set_node_manager(r.store, node, 7, "10.0.0.1:7377", r.now.wall_ms);
+        number.value = 2;
         m = ASK(&r, node_update, NODE_UPDATE, &u);
-        assert_string_equal(m->error,
-                            "node w1: its role cannot be changed: this cluster has one manager");
+        assert_string_equal(m->error, "node w1: unknown role");
+        number.value = ROLE_WORKER;
+        assert_int_equal(ASK(&r, node_update, NODE_UPDATE, &u)->code, 0);
+        assert_int_equal(node->manager_id, 0); /* it would come again as another one */
         core_close(&r);
 }
 
@@ -488,7 +494,9 @@ static void test_own_node(void **state UNUSED)
 
         core_open(&r);
         core_add_image(&r);
-        store_add_node(r.store, (struct id){9, 9}, key, ROLE_MANAGER, r.now.wall_ms);
+        struct node *self =
+                store_add_node(r.store, (struct id){9, 9}, key, ROLE_MANAGER, r.now.wall_ms);
+        store_set_node_manager(r.store, self, 1, "10.0.0.1:7377", r.now.wall_ms);
         core_add_service(&r, "web", 1);
         const Swarm__Response *m = ASK(&r, node_list, NODE_LIST, &list);
         assert_int_equal(m->nodes->n_nodes, 1);

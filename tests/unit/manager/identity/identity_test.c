@@ -7,16 +7,22 @@
 
 #include "shared/wire/wire.h"
 
+static Swarm__Cluster *new_cluster(int64_t wall_ms)
+{
+        struct net_keys keys;
+
+        assert_int_equal(net_keys_make(&keys), 0);
+        return cluster_make(&keys, wall_ms);
+}
+
 static void test_cluster(void **state)
 {
-        Swarm__Cluster *a = NULL, *b = NULL;
         struct net_keys keys;
         struct join_token token;
         char text[IDENTITY_TOKEN_TEXT_LEN + 1];
 
         (void)state;
-        assert_int_equal(cluster_make(1000, &a), 0);
-        assert_int_equal(cluster_make(1000, &b), 0);
+        Swarm__Cluster *a = new_cluster(1000), *b = new_cluster(1000);
         assert_int_equal(a->id.len, ID_BYTES);
         assert_int_equal(a->settings->heartbeat_ms, 1000);
         assert_int_equal(a->created_ms, 1000);
@@ -35,12 +41,11 @@ static void test_cluster(void **state)
 
 static void test_secrets(void **state)
 {
-        Swarm__Cluster *c = NULL;
         char next[IDENTITY_SECRET_TEXT_LEN + 1], again[IDENTITY_SECRET_TEXT_LEN + 1];
         char other[IDENTITY_SECRET_TEXT_LEN + 1];
 
         (void)state;
-        assert_int_equal(cluster_make(0, &c), 0);
+        Swarm__Cluster *c = new_cluster(0);
         assert_true(cluster_secret_is(c, ROLE_WORKER, c->worker_secret));
         assert_false(cluster_secret_is(c, ROLE_MANAGER, c->worker_secret));
         assert_false(cluster_secret_is(c, ROLE_WORKER, ""));

@@ -29,6 +29,7 @@ struct test_client {
         unsigned received;
         size_t last_len;
         char last[64];
+        unsigned connected, broken; /* of a watched one */
 };
 
 struct fixture {
@@ -135,6 +136,16 @@ static struct test_client *add_client(struct fixture *f, const char *endpoint,
         c->f = f;
         assert_int_equal(net_connect(f->net, &config, &c->net, NULL), 0);
         return c;
+}
+
+static void on_client_connected(void *arg)
+{
+        ((struct test_client *)arg)->connected++;
+}
+
+static void on_client_broken(void *arg)
+{
+        ((struct test_client *)arg)->broken++;
 }
 
 static const char *tcp_of(struct fixture *f)
@@ -406,6 +417,59 @@ static void test_reconnect(void **state)
         assert_true(f->senders[1].connection > f->senders[0].connection);
 }
 
+static struct test_client *add_watched(struct fixture *f, const struct net_keys *keys)
+{
+        struct test_client *c = &f->clients[f->n_clients++];
+        struct net_client_config config = {.endpoint = tcp_of(f),
+                                           .keys = keys,
+                                           .server_key = f->server_keys.public_key,
+                                           .arg = c,
+                                           .on_message = on_client_message,
+                                           .on_broken = on_client_broken,
+                                           .on_connected = on_client_connected};
+
+        c->f = f;
+        assert_int_equal(net_connect(f->net, &config, &c->net, NULL), 0);
+        return c;
+}
+
+static void wait_connected(struct fixture *f, const struct test_client *c, unsigned n)
+{
+        for (int ms = 0; c->connected < n && ms < DEADLINE_MS; ms += 20)
+                run_for(f, 20);
+        assert_int_equal(c->connected, n);
+}
+
+/* One that is told when it is connected: nothing is taken at another time. */
+static void test_watched(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_watched(f, &f->other_keys);
+        char endpoint[NET_ENDPOINT_MAX];
+
+        /* Refused, again and again. */
+        run_for(f, SILENCE_MS);
+        assert_int_equal(net_client_send(c->net, (const uint8_t *)"x", 1), -EAGAIN);
+        assert_int_equal(c->connected + c->broken, 0);
+        f->accept_unknown = true;
+        wait_connected(f, c, 1);
+        send_text(c, "hello");
+        run_until(f, 1, 0);
+        assert_string_equal(c->last, "hello");
+        snprintf(endpoint, sizeof(endpoint), "%s", tcp_of(f));
+        net_server_close(STEAL_PTR(f->server));
+        run_for(f, SILENCE_MS);
+        assert_int_equal(c->broken, 1);
+        assert_int_equal(net_client_send(c->net, (const uint8_t *)"x", 1), -EAGAIN);
+        listen_at(f, endpoint);
+        wait_connected(f, c, 2);
+        send_text(c, "again");
+        run_until(f, 2, 0);
+        assert_string_equal(c->last, "again");
+        assert_int_equal(f->received, 2);
+        assert_int_equal(c->broken, 1);
+}
+
 static void test_forget_key(void **state)
 {
         struct fixture *f = *state;
@@ -609,15 +673,25 @@ static void test_keys(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_echo_ipc),           TEST(test_echo_tcp),
-                TEST(test_wrong_server_key),   TEST(test_unknown_key_refused),
-                TEST(test_node_becomes_known), TEST(test_oversized),
-                TEST(test_same_node_twice),    TEST(test_drop),
-                TEST(test_strangers),          TEST(test_reconnect),
-                TEST(test_forget_key),         TEST(test_garbage),
-                TEST(test_many_clients),       TEST(test_burst),
-                TEST(test_late_words),         TEST(test_close_in_callback),
-                TEST(test_bad_endpoints),      TEST(test_keys),
+                TEST(test_echo_ipc),
+                TEST(test_echo_tcp),
+                TEST(test_wrong_server_key),
+                TEST(test_unknown_key_refused),
+                TEST(test_node_becomes_known),
+                TEST(test_oversized),
+                TEST(test_same_node_twice),
+                TEST(test_drop),
+                TEST(test_strangers),
+                TEST(test_reconnect),
+                TEST(test_watched),
+                TEST(test_forget_key),
+                TEST(test_garbage),
+                TEST(test_many_clients),
+                TEST(test_burst),
+                TEST(test_late_words),
+                TEST(test_close_in_callback),
+                TEST(test_bad_endpoints),
+                TEST(test_keys),
         };
 
         return cmocka_run_group_tests_name("net", tests, NULL, NULL);

@@ -1,0 +1,381 @@
+/* The leader's face: see front.h. */
+#include "manager/front.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shared/base/log.h"
+#include "shared/base/map.h"
+#include "shared/base/mem.h"
+#include "shared/wire/wire.h"
+
+#define CONTROL_KIND_FIRST 10 /* Request.kind: the fields from here on */
+#define AGENT_KIND_FIRST   2  /* AgentMessage.kind */
+#define SESSION_MAX        64
+
+/* Where a node's messages go: the newest connection that it has spoken on. */
+struct route {
+        struct id node;
+        uint64_t connection;
+        bool is_lost;       /* a message was, and that was said; until it registers */
+        size_t session_len; /* of its last BlobGet: its answers bear it */
+        uint8_t session[SESSION_MAX];
+};
+
+struct client {
+        uint64_t connection;
+};
+
+struct front {
+        struct front_config config;
+        struct turn *turn; /* NULL: this manager does not lead */
+        struct store *store;
+        struct blobs *blobs;
+        struct gate *gate;
+        struct map routes, clients;
+        struct wire_arena arena;
+};
+
+/* --- clients ------------------------------------------------------------------------------------
+ */
+static void send_response(struct front *f, uint64_t connection, const Swarm__Response *r)
+{
+        _cleanup_buf_ struct buf b = {0};
+
+        WIRE_PACK(r, &b);
+        int e = relay_send(f->config.relay, connection, b.data, b.len);
+        if (e < 0)
+                log_debug("response lost connection=%llu: %s", (unsigned long long)connection,
+                          err_name(e));
+}
+
+static void answer_error(struct front *f, uint64_t connection, uint64_t number, int code,
+                         const char *text)
+{
+        Swarm__Response r = SWARM__RESPONSE__INIT;
+
+        r.number = number;
+        r.code = (uint32_t)code;
+        r.error = (char *)(uintptr_t)text;
+        send_response(f, connection, &r);
+}
+
+static const Swarm__Request *unpack_request(struct front *f, const uint8_t *p, size_t n)
+{
+        wire_arena_reset(&f->arena);
+        return wire_unpack(&f->arena, &swarm__request__descriptor, p, n);
+}
+
+/* The control protocol over tcp is for managers: their key stands for the socket file. */
+static bool may_control(struct front *f, const struct relay_sender *from)
+{
+        if (from->is_local)
+                return true;
+        struct node *node = store_find_node(f->store, gate_node(f->gate, from->key));
+        return node && node->role == ROLE_MANAGER;
+}
+
+static void note_client(struct front *f, uint64_t connection)
+{
+        if (map_get_u64(&f->clients, connection))
+                return;
+        struct client *c = xnew(struct client);
+
+        c->connection = connection;
+        map_put(&f->clients, c);
+}
+
+static bool is_for_turn(int kind)
+{
+        return kind != SWARM__REQUEST__KIND_BLOB_STAT && kind != SWARM__REQUEST__KIND_BLOB_PUT &&
+               kind != SWARM__REQUEST__KIND_IMAGE_CREATE && kind != SWARM__REQUEST__KIND_BLOB_GET &&
+               kind != SWARM__REQUEST__KIND_BACKUP_GET;
+}
+
+/* Requests about bytes of images, or of a backup. True: answered, or will be; else it goes to the
+ * turn. */
+static bool take_bytes_request(struct front *f, uint64_t connection, const uint8_t *p, size_t n)
+{
+        struct err err = {0};
+
+        if (is_for_turn(wire_peek_kind(p, n, CONTROL_KIND_FIRST)))
+                return false;
+        const Swarm__Request *q = unpack_request(f, p, n);
+        if (!q)
+                return true;
+        if (q->kind_case == SWARM__REQUEST__KIND_BACKUP_GET) {
+                backups_on_get(f->config.backups, connection, q->number, q->backup_get);
+                return true;
+        }
+        if (blobs_on_request(f->blobs, connection, q))
+                return true;
+        if (q->kind_case != SWARM__REQUEST__KIND_IMAGE_CREATE)
+                return false;
+        int r = blobs_check_image(f->blobs, q->image_create, &err);
+        if (r < 0)
+                answer_error(f, connection, q->number, -r, err.text);
+        return r < 0;
+}
+
+static void on_control(struct front *f, const struct relay_sender *from, const uint8_t *p, size_t n)
+{
+        const Swarm__Request *q;
+        int refusal = 0;
+
+        if (!may_control(f, from))
+                refusal = EACCES;
+        else if (!take_bytes_request(f, from->number, p, n))
+                refusal = -turn_input_client(f->turn, from->number, p, n);
+        note_client(f, from->number);
+        if (refusal != EACCES && refusal != EAGAIN)
+                return; /* taken, or bytes that are no request: no one to answer */
+        q = unpack_request(f, p, n);
+        if (q)
+                answer_error(f, from->number, q->number, refusal,
+                             refusal == EACCES ? "control: this node's key is not a manager's"
+                                               : "manager: too many requests are waiting");
+}
+
+/* --- agents -------------------------------------------------------------------------------------
+ */
+/* An agent has one connection: what waits in its older one would be read by nobody. NULL: this is
+ * the older one. */
+static struct route *note_route(struct front *f, struct id node, uint64_t connection)
+{
+        struct route *r = map_get_id(&f->routes, node);
+
+        if (!r) {
+                r = xnew(struct route);
+                r->node = node;
+                map_put(&f->routes, r);
+        }
+        if (connection > r->connection) {
+                relay_drop(f->config.relay, r->connection);
+                r->connection = connection;
+        }
+        return connection == r->connection ? r : NULL;
+}
+
+/* A message to or from an agent. What it said is not known any more, so all is said anew. */
+static void on_lost(struct front *f, struct route *route, int error)
+{
+        if (!route || route->is_lost)
+                return;
+        log_debug("message lost node=%s: %s", ID_S(route->node), err_name(error));
+        route->is_lost = true;
+        turn_input_agent_lost(f->turn, route->node);
+}
+
+/* BlobGet and BlobAck: they never go through the turn. */
+static void on_blob_message(struct front *f, struct route *route, const uint8_t *p, size_t n)
+{
+        wire_arena_reset(&f->arena);
+        const Swarm__AgentMessage *m =
+                wire_unpack(&f->arena, &swarm__agent_message__descriptor, p, n);
+
+        if (!m || m->session.len > SESSION_MAX)
+                return;
+        if (m->kind_case == SWARM__AGENT_MESSAGE__KIND_BLOB_ACK) {
+                blobs_on_ack(f->blobs, route->connection, m->blob_ack->receipt);
+                return;
+        }
+        if (m->kind_case != SWARM__AGENT_MESSAGE__KIND_BLOB_GET)
+                return;
+        route->session_len = m->session.len;
+        if (m->session.len)
+                memcpy(route->session, m->session.data, m->session.len);
+        blobs_on_get(f->blobs, route->node, route->connection, m->blob_get);
+}
+
+/* A node that was removed while it was away registers, and is told. */
+static bool is_for_strangers(int kind)
+{
+        return kind == SWARM__AGENT_MESSAGE__KIND_JOIN ||
+               kind == SWARM__AGENT_MESSAGE__KIND_REGISTER;
+}
+
+static void on_agent(struct front *f, const struct relay_sender *from, const uint8_t *p, size_t n)
+{
+        struct peer peer = {from->number, gate_node(f->gate, from->key)};
+        bool is_known = !id_is_zero(peer.node);
+        int kind = wire_peek_kind(p, n, AGENT_KIND_FIRST);
+
+        if (kind <= 0 || (!is_known && !is_for_strangers(kind)))
+                return;
+        struct route *route = is_known ? note_route(f, peer.node, from->number) : NULL;
+        if (is_known && !route)
+                return; /* the last words of a connection that the agent has left */
+        if (kind == SWARM__AGENT_MESSAGE__KIND_BLOB_GET ||
+            kind == SWARM__AGENT_MESSAGE__KIND_BLOB_ACK) {
+                on_blob_message(f, route, p, n);
+                return;
+        }
+        if (route && kind == SWARM__AGENT_MESSAGE__KIND_REGISTER)
+                route->is_lost = false;
+        int r = turn_input_agent(f->turn, peer, from->key, p, n);
+        if (r < 0)
+                on_lost(f, route, r);
+}
+
+void front_on_input(struct front *f, const struct relay_sender *from, const uint8_t *p, size_t n)
+{
+        if (relay_is_request(p, n))
+                on_control(f, from, p, n);
+        else if (!from->is_local)
+                on_agent(f, from, p, n);
+}
+
+void front_on_gone(struct front *f, uint64_t connection)
+{
+        struct client *c = map_get_u64(&f->clients, connection);
+
+        blobs_on_gone(f->blobs, connection);
+        if (!c)
+                return; /* agents are told apart by their keys: it speaks again from elsewhere */
+        map_remove(&f->clients, c);
+        free(c);
+        backups_on_client_gone(f->config.backups, connection);
+        turn_input_client_gone(f->turn, connection);
+}
+
+/* --- images -------------------------------------------------------------------------------------
+ */
+void front_on_blob_response(struct front *f, uint64_t connection, const Swarm__Response *r)
+{
+        if (f->turn)
+                send_response(f, connection, r);
+}
+
+int front_on_blob_data(struct front *f, struct id node, uint64_t connection,
+                       const Swarm__BlobData *data)
+{
+        struct route *route = f->turn ? map_get_id(&f->routes, node) : NULL;
+        Swarm__ManagerMessage m = SWARM__MANAGER_MESSAGE__INIT;
+        _cleanup_buf_ struct buf b = {0};
+
+        if (!route || route->connection != connection)
+                return -ENOTCONN;
+        m.session = (ProtobufCBinaryData){route->session_len, route->session};
+        m.kind_case = SWARM__MANAGER_MESSAGE__KIND_BLOB_DATA;
+        m.blob_data = (Swarm__BlobData *)(uintptr_t)data;
+        WIRE_PACK(&m, &b);
+        return relay_send(f->config.relay, connection, b.data, b.len);
+}
+
+/* --- effects ------------------------------------------------------------------------------------
+ */
+static void forget_key(struct front *f, const struct effect *e)
+{
+        struct route *route = map_get_id(&f->routes, e->peer.node);
+
+        gate_forget(f->gate, e->key);
+        net_forget_key(f->config.server, e->key);
+        if (route) {
+                map_remove(&f->routes, route);
+                free(route);
+        }
+}
+
+static void perform(struct front *f, const struct effect *e)
+{
+        uint64_t connection = e->peer.connection;
+        struct route *route = NULL;
+
+        switch (e->kind) {
+        case EFFECT_AGENT:
+                route = map_get_id(&f->routes, e->peer.node);
+                if (!route)
+                        return;
+                connection = route->connection;
+                break;
+        case EFFECT_CLIENT:
+        case EFFECT_UNKNOWN_AGENT: break;
+        case EFFECT_ALLOW_KEY: gate_allow(f->gate, e->key, e->peer.node); return;
+        case EFFECT_FORGET_KEY: forget_key(f, e); return;
+        case EFFECT_BLOB_RELEASE: blobs_release(f->blobs, e->text); return;
+        }
+        int r = relay_send(f->config.relay, connection, e->bytes.data, e->bytes.len);
+        if (r < 0 && route)
+                on_lost(f, route, r);
+        else if (r < 0)
+                log_debug("message lost connection=%llu: %s", (unsigned long long)connection,
+                          err_name(r));
+}
+
+void front_release(struct front *f, struct list *effects)
+{
+        struct effect *e;
+
+        LIST_FOREACH (e, effects, link)
+                if (f->turn)
+                        perform(f, e);
+        effects_free(effects);
+}
+
+/* --- leading ------------------------------------------------------------------------------------
+ */
+void front_begin(struct front *f, struct turn *turn, struct store *store, struct blobs *blobs)
+{
+        f->turn = turn;
+        f->store = store;
+        f->blobs = blobs;
+        f->gate = gate_new(store);
+}
+
+static void free_all(struct map *m)
+{
+        void *item;
+        size_t i;
+
+        MAP_FOREACH (item, i, m)
+                free(item);
+        map_done(m);
+}
+
+static void empty(struct front *f)
+{
+        f->routes = MAP_INIT(struct route, node, MAP_KEY_ID);
+        f->clients = MAP_INIT(struct client, connection, MAP_KEY_U64);
+}
+
+void front_end(struct front *f)
+{
+        struct route *route;
+        struct client *c;
+        size_t i;
+
+        if (!f->turn)
+                return;
+        MAP_FOREACH (c, i, &f->clients) {
+                blobs_on_gone(f->blobs, c->connection);
+                backups_on_client_gone(f->config.backups, c->connection);
+        }
+        MAP_FOREACH (route, i, &f->routes)
+                blobs_on_gone(f->blobs, route->connection);
+        free_all(&f->routes);
+        free_all(&f->clients);
+        empty(f);
+        gate_free(f->gate);
+        f->gate = NULL;
+        f->turn = NULL;
+        f->store = NULL;
+}
+
+struct front *front_new(const struct front_config *c)
+{
+        struct front *f = xnew(struct front);
+
+        f->config = *c;
+        empty(f);
+        return f;
+}
+
+void front_free(struct front *f)
+{
+        if (!f)
+                return;
+        front_end(f);
+        wire_arena_done(&f->arena);
+        free(f);
+}

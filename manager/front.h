@@ -1,0 +1,38 @@
+/*
+ * front: the leading manager's face to clients and agents. Place in the flow: what they say comes
+ * from the relay, is looked at (may it? is it about bytes of images?), and becomes input of the
+ * turn; what the turn decided comes back here as effects, once that is agreed, and goes out to
+ * their connections.
+ */
+#pragma once
+
+#include "manager/backups.h"
+#include "manager/blobs/blobs.h"
+#include "manager/identity/identity.h"
+#include "manager/relay.h"
+#include "manager/turn.h"
+
+struct front;
+
+struct front_config {
+        struct relay *relay;
+        struct net_server *server;
+        struct backups *backups;
+};
+
+struct front *front_new(const struct front_config *c);
+void front_free(struct front *f); /* NULL is fine */
+
+/* This manager leads, until front_end. All is borrowed. */
+void front_begin(struct front *f, struct turn *turn, struct store *store, struct blobs *blobs);
+void front_end(struct front *f);
+
+/* While it leads: see relay_config. */
+void front_on_input(struct front *f, const struct relay_sender *from, const uint8_t *p, size_t n);
+void front_on_gone(struct front *f, uint64_t connection);
+/* Carries them out and empties the list. */
+void front_release(struct front *f, struct list *effects);
+/* What the blobs answer: see blobs_config; nothing is said when this manager does not lead. */
+void front_on_blob_response(struct front *f, uint64_t connection, const Swarm__Response *r);
+int front_on_blob_data(struct front *f, struct id node, uint64_t connection,
+                       const Swarm__BlobData *data);

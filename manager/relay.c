@@ -1,0 +1,454 @@
+/* The way to the leader: see relay.h. */
+#include "manager/relay.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/control.pb-c.h"
+#include "shared/base/list.h"
+#include "shared/base/log.h"
+#include "shared/base/map.h"
+#include "shared/base/mem.h"
+#include "shared/base/str.h"
+#include "shared/wire/wire.h"
+
+#define CONTROL_KIND_FIRST 10         /* Request.kind: the fields from here on */
+#define OWN_CONNECTION     UINT64_MAX /* none of net's: what this manager says itself */
+
+struct conn {
+        uint64_t number;
+        uint64_t peer;    /* where it is; 0: here */
+        struct id remote; /* what it is called there: peer and its number; here: 0 and net's */
+        uint8_t key[NET_KEY_BYTES];
+        bool is_local, is_client;
+        int64_t heard_ms;
+        uint64_t *asked; /* numbers of requests that the leader has and has not answered */
+        size_t n_asked, cap_asked;
+};
+
+/* A request that waits for a leader. */
+struct held {
+        struct list link;
+        uint64_t number; /* of the connection */
+        int64_t until_ms;
+        size_t len;
+        uint8_t bytes[];
+};
+
+struct relay {
+        struct relay_config config;
+        struct map by_number, by_remote;
+        uint64_t last_number, leader;
+        bool is_ready;
+        struct list held;
+        size_t held_bytes;
+};
+
+bool relay_is_request(const uint8_t *p, size_t n)
+{
+        return n > 0 && (p[0] & 7) == 0;
+}
+
+/* --- connections --------------------------------------------------------------------------------
+ */
+static struct id remote_id(uint64_t peer, uint64_t connection)
+{
+        return (struct id){peer, connection};
+}
+
+static struct conn *note_conn(struct relay *r, uint64_t peer, uint64_t connection,
+                              const uint8_t *key)
+{
+        struct id remote = remote_id(peer, connection);
+        struct conn *c = map_get_id(&r->by_remote, remote);
+
+        if (c)
+                return c;
+        c = xnew(struct conn);
+        c->number = ++r->last_number;
+        c->peer = peer;
+        c->remote = remote;
+        c->is_local = !key;
+        if (key)
+                memcpy(c->key, key, NET_KEY_BYTES);
+        map_put(&r->by_number, c);
+        map_put(&r->by_remote, c);
+        return c;
+}
+
+static void drop_held(struct relay *r, struct held *h)
+{
+        list_remove(&h->link);
+        r->held_bytes -= h->len;
+        free(h);
+}
+
+static void forget_conn(struct relay *r, struct conn *c)
+{
+        struct held *h, *next;
+
+        LIST_FOREACH_SAFE (h, next, &r->held, link)
+                if (h->number == c->number)
+                        drop_held(r, h);
+        map_remove(&r->by_number, c);
+        map_remove(&r->by_remote, c);
+        free(c->asked);
+        free(c);
+}
+
+/* --- answers ------------------------------------------------------------------------------------
+ */
+static uint64_t request_number(const uint8_t *p, size_t n)
+{
+        uint64_t v = 0;
+
+        for (size_t i = 1; i < n && i < 10; i++) {
+                v |= (uint64_t)(p[i] & 127) << (7 * (i - 1));
+                if (!(p[i] & 128))
+                        return v;
+        }
+        return 0;
+}
+
+/* A packed Response begins with its number; `more` follows when it is set. */
+static bool is_last_response(const uint8_t *p, size_t n)
+{
+        size_t i = 1;
+
+        while (i < n && (p[i] & 128))
+                i++;
+        return i + 2 >= n || p[i + 1] != (2 << 3) || !p[i + 2];
+}
+
+static void note_asked(struct conn *c, uint64_t number)
+{
+        if (c->n_asked == c->cap_asked) {
+                c->cap_asked = c->cap_asked ? c->cap_asked * 2 : 4;
+                c->asked = xreallocarray(c->asked, c->cap_asked, sizeof(*c->asked));
+        }
+        c->asked[c->n_asked++] = number;
+}
+
+static void note_answered(struct conn *c, uint64_t number)
+{
+        for (size_t i = 0; i < c->n_asked; i++) {
+                if (c->asked[i] == number) {
+                        c->asked[i] = c->asked[--c->n_asked];
+                        return;
+                }
+        }
+}
+
+static int send_down(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
+{
+        Swarm__PeerMessage m = SWARM__PEER_MESSAGE__INIT;
+        Swarm__RelayDown down = SWARM__RELAY_DOWN__INIT;
+
+        down.connection = c->remote.lo;
+        down.message = (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p};
+        m.kind_case = SWARM__PEER_MESSAGE__KIND_RELAY_DOWN;
+        m.relay_down = &down;
+        return peers_send(r->config.peers, c->peer, &m);
+}
+
+static int send_to(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
+{
+        if (c->peer)
+                return send_down(r, c, p, n);
+        if (c->is_client && relay_is_request(p, n) && is_last_response(p, n))
+                note_answered(c, request_number(p, n));
+        return net_send(r->config.server, c->remote.lo, p, n);
+}
+
+int relay_send(struct relay *r, uint64_t number, const uint8_t *p, size_t n)
+{
+        struct conn *c = map_get_u64(&r->by_number, number);
+
+        return c ? send_to(r, c, p, n) : -EHOSTUNREACH;
+}
+
+void relay_drop(struct relay *r, uint64_t number)
+{
+        struct conn *c = map_get_u64(&r->by_number, number);
+
+        if (c && c->peer)
+                send_down(r, c, NULL, 0);
+        else if (c)
+                net_drop(r->config.server, c->remote.lo);
+}
+
+static void refuse(struct relay *r, struct conn *c, uint64_t number, int code, const char *text)
+{
+        Swarm__Response response = SWARM__RESPONSE__INIT;
+        _cleanup_buf_ struct buf b = {0};
+
+        response.number = number;
+        response.code = (uint32_t)code;
+        response.error = (char *)(uintptr_t)text;
+        WIRE_PACK(&response, &b);
+        send_to(r, c, b.data, b.len);
+}
+
+/* --- to the leader ------------------------------------------------------------------------------
+ */
+static int send_up(struct relay *r, const struct conn *c, const uint8_t *p, size_t n)
+{
+        Swarm__PeerMessage m = SWARM__PEER_MESSAGE__INIT;
+        Swarm__RelayUp up = SWARM__RELAY_UP__INIT;
+
+        up.connection = c->number;
+        if (!c->is_local)
+                up.key = (ProtobufCBinaryData){NET_KEY_BYTES, (uint8_t *)(uintptr_t)c->key};
+        up.message = (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p};
+        m.kind_case = SWARM__PEER_MESSAGE__KIND_RELAY_UP;
+        m.relay_up = &up;
+        return peers_send(r->config.peers, r->leader, &m);
+}
+
+static void hold(struct relay *r, struct conn *c, const uint8_t *p, size_t n, int64_t now_ms)
+{
+        if (!relay_is_request(p, n))
+                return; /* agents say it again */
+        if (r->held_bytes + n > RELAY_BYTES_MAX) {
+                refuse(r, c, request_number(p, n), EAGAIN, "too many requests wait for a leader");
+                return;
+        }
+        struct held *h = xcalloc(1, sizeof(*h) + n);
+        h->number = c->number;
+        h->until_ms = now_ms + RELAY_WAIT_MS;
+        h->len = n;
+        memcpy(h->bytes, p, n);
+        r->held_bytes += n;
+        list_push_back(&r->held, &h->link);
+}
+
+static bool is_answered(int kind)
+{
+        return kind != SWARM__REQUEST__KIND_KEEP_ALIVE && kind != SWARM__REQUEST__KIND_CANCEL &&
+               kind != SWARM__REQUEST__KIND_LOG_ACKNOWLEDGE;
+}
+
+static void note_request(struct conn *c, const uint8_t *p, size_t n)
+{
+        int kind = wire_peek_kind(p, n, CONTROL_KIND_FIRST);
+        uint64_t number = request_number(p, n);
+
+        c->is_client = true;
+        if (kind == SWARM__REQUEST__KIND_CANCEL)
+                note_answered(c, number);
+        else if (!c->peer && kind > 0 && is_answered(kind))
+                note_asked(c, number);
+}
+
+/* Where it belongs; false: there is nowhere, for now. */
+static bool deliver(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
+{
+        struct relay_sender from = {.number = c->number, .is_local = c->is_local};
+        bool is_here = r->leader == r->config.id;
+
+        if (!r->leader || (is_here && !r->is_ready))
+                return false;
+        if (!is_here && c->peer) {
+                /* Its manager has not heard yet who leads. */
+                if (relay_is_request(p, n))
+                        refuse(r, c, request_number(p, n), ENOTCONN,
+                               "another manager leads by now: ask again");
+                return true;
+        }
+        if (!is_here && send_up(r, c, p, n) < 0)
+                return false;
+        if (relay_is_request(p, n))
+                note_request(c, p, n);
+        if (is_here) {
+                memcpy(from.key, c->key, sizeof(from.key));
+                r->config.on_input(r->config.arg, &from, p, n);
+        }
+        return true;
+}
+
+static void take(struct relay *r, struct conn *c, const uint8_t *p, size_t n, int64_t now_ms)
+{
+        c->heard_ms = now_ms;
+        /* Behind those that wait already. */
+        if (!(relay_is_request(p, n) && !list_is_empty(&r->held)) && deliver(r, c, p, n))
+                return;
+        hold(r, c, p, n, now_ms);
+}
+
+void relay_on_message(struct relay *r, const struct net_sender *from, const uint8_t *p, size_t n,
+                      int64_t now_ms)
+{
+        take(r, note_conn(r, 0, from->connection, from->is_local ? NULL : from->key), p, n, now_ms);
+}
+
+void relay_say(struct relay *r, const uint8_t key[NET_KEY_BYTES], const uint8_t *p, size_t n)
+{
+        deliver(r, note_conn(r, 0, OWN_CONNECTION, key), p, n);
+}
+
+static void leave(struct relay *r, struct conn *c)
+{
+        if (r->leader == r->config.id && r->is_ready)
+                r->config.on_gone(r->config.arg, c->number);
+        else if (r->leader && r->leader != r->config.id && !c->peer)
+                send_up(r, c, NULL, 0);
+        forget_conn(r, c);
+}
+
+void relay_on_gone(struct relay *r, uint64_t connection)
+{
+        struct conn *c = map_get_id(&r->by_remote, remote_id(0, connection));
+
+        if (c)
+                leave(r, c);
+}
+
+/* --- other managers -----------------------------------------------------------------------------
+ */
+void relay_on_up(struct relay *r, uint64_t peer, const Swarm__RelayUp *m, int64_t now_ms)
+{
+        if (m->key.len && m->key.len != NET_KEY_BYTES)
+                return;
+        if (m->message.len) {
+                struct conn *c = note_conn(r, peer, m->connection, m->key.len ? m->key.data : NULL);
+
+                take(r, c, m->message.data, m->message.len, now_ms);
+                return;
+        }
+        struct conn *c = map_get_id(&r->by_remote, remote_id(peer, m->connection));
+        if (c)
+                leave(r, c);
+}
+
+void relay_on_down(struct relay *r, const Swarm__RelayDown *m)
+{
+        struct conn *c = map_get_u64(&r->by_number, m->connection);
+
+        if (c && !c->peer && m->message.len)
+                send_to(r, c, m->message.data, m->message.len);
+        else if (c && !c->peer)
+                relay_drop(r, c->number);
+}
+
+/* What it asked for was on its way to, or from, a manager that is lost. */
+static void fail_asked(struct relay *r, struct conn *c)
+{
+        while (c->n_asked > 0)
+                refuse(r, c, c->asked[c->n_asked - 1], ENOTCONN,
+                       "the manager that leads was lost: what was asked may have been done or not");
+}
+
+static void fail_all_asked(struct relay *r)
+{
+        struct conn *c;
+        size_t i;
+
+        MAP_FOREACH (c, i, &r->by_number)
+                if (c->n_asked)
+                        fail_asked(r, c);
+}
+
+void relay_on_peer_broken(struct relay *r, uint64_t peer)
+{
+        struct conn **of_it = xnew_array(struct conn *, r->by_number.len + 1), *c;
+        size_t n = 0, i;
+
+        MAP_FOREACH (c, i, &r->by_number)
+                if (c->peer == peer)
+                        of_it[n++] = c;
+        for (i = 0; i < n; i++)
+                leave(r, of_it[i]);
+        free(of_it);
+        if (peer == r->leader)
+                fail_all_asked(r);
+}
+
+/* --- who leads ----------------------------------------------------------------------------------
+ */
+static void deliver_held(struct relay *r)
+{
+        while (!list_is_empty(&r->held)) {
+                struct held *h = LIST_ITEM(r->held.next, struct held, link);
+                struct conn *c = map_get_u64(&r->by_number, h->number);
+
+                if (c && !deliver(r, c, h->bytes, h->len))
+                        return;
+                drop_held(r, h);
+        }
+}
+
+void relay_set_leader(struct relay *r, uint64_t leader, bool is_ready)
+{
+        bool is_other = leader != r->leader || (r->is_ready && !is_ready);
+
+        if (!is_other && is_ready == r->is_ready)
+                return;
+        r->leader = leader;
+        r->is_ready = is_ready;
+        if (is_other)
+                fail_all_asked(r);
+        deliver_held(r);
+}
+
+int64_t relay_run(struct relay *r, int64_t now_ms)
+{
+        struct held *h, *next;
+
+        if (!list_is_empty(&r->held))
+                deliver_held(r);
+        LIST_FOREACH_SAFE (h, next, &r->held, link) {
+                struct conn *c = map_get_u64(&r->by_number, h->number);
+
+                if (h->until_ms > now_ms)
+                        return MIN(h->until_ms, now_ms + 100);
+                if (c)
+                        refuse(r, c, request_number(h->bytes, h->len), EAGAIN,
+                               r->config.no_leader(r->config.arg));
+                drop_held(r, h);
+        }
+        return TIME_NEVER;
+}
+
+void relay_heard(struct relay *r,
+                 void (*fn)(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms),
+                 void *arg)
+{
+        struct conn *c;
+        size_t i;
+
+        MAP_FOREACH (c, i, &r->by_number)
+                if (!c->peer && !c->is_local && !c->is_client)
+                        fn(arg, c->key, c->heard_ms);
+}
+
+/* --- its life -----------------------------------------------------------------------------------
+ */
+struct relay *relay_new(const struct relay_config *c)
+{
+        struct relay *r = xnew(struct relay);
+
+        r->config = *c;
+        r->by_number = MAP_INIT(struct conn, number, MAP_KEY_U64);
+        r->by_remote = MAP_INIT(struct conn, remote, MAP_KEY_ID);
+        list_init(&r->held);
+        return r;
+}
+
+void relay_free(struct relay *r)
+{
+        struct conn *c;
+        size_t i;
+
+        if (!r)
+                return;
+        while (!list_is_empty(&r->held))
+                drop_held(r, LIST_ITEM(r->held.next, struct held, link));
+        MAP_FOREACH (c, i, &r->by_number) {
+                free(c->asked);
+                free(c);
+        }
+        map_done(&r->by_number);
+        map_done(&r->by_remote);
+        free(r);
+}

@@ -1,0 +1,66 @@
+/*
+ * relay: whose connection is where, and the way to the manager that leads. Place in the flow: all
+ * that clients and agents say comes in here, at whichever manager they are connected to. The
+ * manager that leads hears it; another one passes it on and its answers back. While there is no
+ * leader, requests of clients wait; agents say things again by themselves.
+ *
+ * A connection has a number, wherever it is; a higher one was heard first later. A client whose
+ * request went to a leader that is lost is told so: what it asked may have been done or not.
+ */
+#pragma once
+
+#include "manager/peers/peers.h"
+#include "shared/base/time.h"
+#include "shared/net/net.h"
+
+#define RELAY_WAIT_MS   10000       /* for a leader; then a request is refused */
+#define RELAY_BYTES_MAX (32u << 20) /* of requests that wait */
+
+struct relay;
+
+struct relay_sender {
+        uint64_t number; /* of the connection */
+        uint8_t key[NET_KEY_BYTES];
+        bool is_local; /* a client at a manager's socket file */
+};
+
+struct relay_config {
+        struct net_server *server;
+        struct peers *peers;
+        uint64_t id; /* of this manager */
+        void *arg;
+        /* This manager leads: a message for it. */
+        void (*on_input)(void *arg, const struct relay_sender *from, const uint8_t *p, size_t n);
+        void (*on_gone)(void *arg, uint64_t number);
+        /* Why there is no leader, for a client that waited for one in vain: valid at once. */
+        const char *(*no_leader)(void *arg);
+};
+
+struct relay *relay_new(const struct relay_config *c);
+void relay_free(struct relay *r); /* NULL is fine */
+
+/* Who leads from now on; 0: nobody known. is_ready: it is this one, and it takes inputs. */
+void relay_set_leader(struct relay *r, uint64_t leader, bool is_ready);
+/* A message of a client or an agent at this manager, and that one of them left. */
+void relay_on_message(struct relay *r, const struct net_sender *from, const uint8_t *p, size_t n,
+                      int64_t now_ms);
+void relay_on_gone(struct relay *r, uint64_t connection);
+/* What this manager itself has to say, as an agent with that key would. Lost without a leader. */
+void relay_say(struct relay *r, const uint8_t key[NET_KEY_BYTES], const uint8_t *p, size_t n);
+/* From other managers. */
+void relay_on_up(struct relay *r, uint64_t peer, const Swarm__RelayUp *m, int64_t now_ms);
+void relay_on_down(struct relay *r, const Swarm__RelayDown *m);
+void relay_on_peer_broken(struct relay *r, uint64_t peer);
+/* Refuses what has waited too long. Returns when the next does; TIME_NEVER: none. */
+int64_t relay_run(struct relay *r, int64_t now_ms);
+
+/* To a connection, wherever it is. 0 or as net_send. */
+int relay_send(struct relay *r, uint64_t number, const uint8_t *p, size_t n);
+/* Ends a connection, wherever it is. None of that number: nothing. */
+void relay_drop(struct relay *r, uint64_t number);
+/* Nodes whose keys spoke here, and when they were last heard: mono ms. */
+void relay_heard(struct relay *r,
+                 void (*fn)(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms),
+                 void *arg);
+/* A Request begins with a number, an AgentMessage never does. */
+bool relay_is_request(const uint8_t *p, size_t n);
