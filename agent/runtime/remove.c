@@ -16,6 +16,8 @@
 #define RETRY_FIRST_MS 1
 #define RETRY_LAST_MS  100
 #define RETRIES_MAX    600
+/* After some 2.6 seconds a start that failed is told, whatever is left of it. */
+#define RETRIES_UNTOLD_MAX 55
 /* The wait doubles after every fifth attempt, so often. */
 #define RETRY_DOUBLINGS_MAX 7
 
@@ -119,16 +121,23 @@ static int64_t retry_wait_ms(int retries)
         return MIN(RETRY_FIRST_MS << MIN(retries / 5, RETRY_DOUBLINGS_MAX), RETRY_LAST_MS);
 }
 
-/* It is out of sight; never inside the call that asked for it. */
+/* Never inside the call that asked for the start. */
+static void tell_failure(struct container *c)
+{
+        runtime_started_fn *started = c->failure.code ? STEAL_PTR(c->started) : NULL;
+
+        answer_later(c->runtime, (struct answer){.id = c->id,
+                                                 .started = started,
+                                                 .arg = c->started_arg,
+                                                 .err = c->failure});
+}
+
+/* It is out of sight. */
 static void finish(struct container *c)
 {
         struct runtime *r = c->runtime;
 
-        if (c->failure.code)
-                answer_later(r, (struct answer){.id = c->id,
-                                                .started = c->started,
-                                                .arg = c->started_arg,
-                                                .err = c->failure});
+        tell_failure(c);
         answer_later(r, (struct answer){.removed = c->removed, .arg = c->removed_arg});
         container_free(c);
 }
@@ -157,6 +166,11 @@ static bool is_cgroup_gone(struct container *c)
         }
         if (c->retries++ % 10 == 5)
                 cgroup_kill(&r->cgroups, c->name);
+        if (c->retries == RETRIES_UNTOLD_MAX && c->failure.code) {
+                log_warn("a process of a start that failed cannot be killed yet: task=%s",
+                         c->title);
+                tell_failure(c);
+        }
         if (!c->retry)
                 c->retry = loop_timer_new(r->loop, on_retry, c);
         loop_timer_set(c->retry, retry_wait_ms(c->retries));

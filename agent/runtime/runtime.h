@@ -113,7 +113,8 @@ int runtime_recover(struct runtime *r, runtime_found_fn *fn, void *arg);
 
 /* Starts wait in one queue: as many are under way as there are processors (those that take long do
  * not count). done: err NULL once the program has been executed, else why not, and nothing of it is
- * left. */
+ * left but what the kernel does not let be killed: it dies when it is let, and never gets as far as
+ * the program. */
 typedef void runtime_started_fn(void *arg, struct id id, pid_t pid, const struct err *err);
 void runtime_start(struct runtime *r, const struct container_config *c, runtime_started_fn *done,
                    void *arg);
