@@ -81,7 +81,18 @@ manager_start() {
         shift
         daemon_start "$name" "$name" "$BUILD/swarm-manager" --data-dir "$CLUSTER/$name" \
                 --advertise "$(host_address "$name")" --init "$@"
-        wait_for 15 "manager $name" ctl info
+        wait_for 15 "manager $name" ctl_of "$name" info
+}
+
+# manager_join NAME [FLAG...]: likewise, into the cluster that ctl speaks to. Returns once it votes.
+manager_join() {
+        local name=$1 join=()
+        shift
+        [ -e "$CLUSTER/$name/manager/swarm.db" ] || join=(--join "$(host_address "${JOIN:-m1}"):7377" \
+                --token "$(ctl swarm join-token -q manager)")
+        daemon_start "$name" "$name" "$BUILD/swarm-manager" --data-dir "$CLUSTER/$name" --hostname "$name" \
+                --advertise "$(host_address "$name")" "${join[@]}" "$@"
+        wait_for 15 "manager $name" manager_is "$name" reachable && wait_for 15 "manager $name" ctl_of "$name" info
 }
 
 # agent_start NAME [FLAG...]: likewise. A node that has joined needs no token.
@@ -92,13 +103,30 @@ agent_start() {
         daemon_start "$name" "$name" "$BUILD/swarm-agent" --data-dir "$CLUSTER/$name" \
                 --hostname "$name" --advertise "$(host_address "$name")" \
                 --shim "$BUILD/swarm-shim" --cgroup-parent "$CLUSTER_TAG-$name" \
-                --join "$(host_address m1):7377" "${join[@]}" "$@"
+                --join "$(host_address "${JOIN:-m1}"):7377" "${join[@]}" "$@"
 }
 
-ctl() { "$BUILD/swarmctl" --host "ipc://$CLUSTER/m1/manager.sock" "$@"; }
+# ctl_of MANAGER ...: swarmctl on its machine; ctl ...: on that of the manager CTL (m1).
+ctl_of() {
+        local name=$1
+        shift
+        "$BUILD/swarmctl" --host "ipc://$CLUSTER/$name/manager.sock" "$@"
+}
+ctl() { ctl_of "${CTL:-m1}" "$@"; }
 
 # node_is NAME STATUS: what `node ls` says of it.
 node_is() { [ "$(ctl node ls --format '{{.Hostname}} {{.Status}}' | grep -ci "^$1 $2\$")" = 1 ]; }
+
+# manager_is NAME STATUS: likewise; "none": it is no manager.
+manager_is() {
+        [ "$(ctl node ls --format '{{.Hostname}} {{.ManagerStatus}}' | sed 's/ $/ none/' | grep -ci "^$1 $2\$")" = 1 ]
+}
+
+# leader_name [MANAGER]: hostname of the leader, as that manager says; nothing: none, or more than one.
+leader_name() {
+        ctl_of "${1:-${CTL:-m1}}" node ls --format '{{.ManagerStatus}} {{.Hostname}}' 2>/dev/null |
+                awk '$1 == "Leader" { n++; name = $2 } END { if (n == 1) print name }'
+}
 
 # cluster_up N [AGENT FLAG...]: a manager m1 and agents n1..nN, all ready.
 cluster_up() {
