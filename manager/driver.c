@@ -281,6 +281,7 @@ static void on_peer_broken(void *arg, uint64_t id)
         struct driver *d = arg;
 
         relay_on_peer_broken(d->relay, id);
+        replica_link_broke(d->replica, time_now(), id);
 }
 
 /* Links and addresses follow the members. */

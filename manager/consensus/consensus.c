@@ -110,6 +110,13 @@ int consensus_receive(struct consensus *c, int64_t now_ms, const struct raft_mes
         return (int)step(c, now_ms, &e);
 }
 
+void consensus_link_broke(struct consensus *c, int64_t now_ms, uint64_t peer)
+{
+        struct raft_event e = {.kind = RAFT_LEADER_GONE, .peer = peer};
+
+        step(c, now_ms, &e);
+}
+
 void consensus_persisted(struct consensus *c, int64_t now_ms, uint64_t seq)
 {
         struct raft_event e = {.kind = RAFT_PERSISTED, .seq = seq};

@@ -50,6 +50,8 @@ int64_t consensus_deadline_ms(const struct consensus *c);
 void consensus_tick(struct consensus *c, int64_t now_ms);
 /* -EBADMSG: cannot be true; dropped. */
 int consensus_receive(struct consensus *c, int64_t now_ms, const struct raft_message *m);
+/* The link to that manager broke: if it led, this one may stand soon. */
+void consensus_link_broke(struct consensus *c, int64_t now_ms, uint64_t peer);
 void consensus_persisted(struct consensus *c, int64_t now_ms, uint64_t seq);
 /* Returns the entry's index; the bytes are copied. Negative as raft_step. */
 int64_t consensus_propose(struct consensus *c, int64_t now_ms, const struct buf *entry);

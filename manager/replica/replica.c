@@ -335,6 +335,11 @@ void replica_receive(struct replica *r, struct now now, const struct raft_messag
         look_at_role(r);
 }
 
+void replica_link_broke(struct replica *r, struct now now, uint64_t peer)
+{
+        consensus_link_broke(r->consensus, now.mono_ms, peer);
+}
+
 void replica_persisted(struct replica *r, struct now now, uint64_t seq)
 {
         consensus_persisted(r->consensus, now.mono_ms, seq);

@@ -71,6 +71,7 @@ bool replica_is_waiting(const struct replica *r);
 
 /* Events of below. */
 void replica_receive(struct replica *r, struct now now, const struct raft_message *m);
+void replica_link_broke(struct replica *r, struct now now, uint64_t peer);
 void replica_persisted(struct replica *r, struct now now, uint64_t seq);
 /* The state as the disk has it; taken. */
 void replica_loaded(struct replica *r, struct now now, struct store *store, uint64_t applied);

@@ -316,6 +316,16 @@ static void hurt_follower(struct world *w)
         at(w, ms + 3 * w->settings.election_max_ms, calm_end, NULL, NULL);
 }
 
+/* A link breaks, and both ends live. In a calm world that happens to the victim alone: of a leader
+ * that a majority lost sight of nobody says that it stays. */
+static void break_links(struct world *w)
+{
+        struct node *n = w->is_calm ? node_by_id(w, w->victim) : any(w);
+
+        if (n && n->raft && chance(w, 300))
+                node_lose_link(n, chance(w, 500) ? n->leader : any(w)->id);
+}
+
 static void run_gauntlet(struct world *w)
 {
         struct node *n, *leader = find_leader(w), *dead = NULL;
@@ -357,6 +367,7 @@ void fault_act(struct world *w, struct node *unused UNUSED, void *arg UNUSED)
         if (w->is_calm && !w->is_change_expected)
                 hurt_follower(w);
         hurt_one(w);
+        break_links(w);
         cut_links(w);
         if (chance(w, w->faults.crash_all)) {
                 trace(w, "the power fails");

@@ -113,6 +113,31 @@ void node_start(struct node *n)
         at(n->w, between(n->w, 200, 2000), write_behind, n, NULL);
 }
 
+void node_lose_link(struct node *n, uint64_t peer)
+{
+        struct raft_event e = {.kind = RAFT_LEADER_GONE, .peer = peer};
+
+        if (n->raft && n->paused_until <= n->w->now_ms)
+                node_step(n, &e);
+}
+
+static void lose_link(struct world *w UNUSED, struct node *n, void *arg)
+{
+        node_lose_link(n, *(uint64_t *)arg);
+}
+
+/* Its machine may say so to those that are connected with it. */
+static void tell_of_end(struct node *n)
+{
+        struct node *other;
+
+        FOREACH_NODE (other, n->w) {
+                if (other != n && other->raft && chance(n->w, 500))
+                        at(n->w, between(n->w, 0, n->w->faults.delay_ms), lose_link, other,
+                           xmemdup(&n->id, sizeof(n->id)));
+        }
+}
+
 void node_crash(struct node *n)
 {
         if (!n->raft)
@@ -126,6 +151,7 @@ void node_crash(struct node *n)
         n->role = RAFT_FOLLOWER;
         client_lost(n);
         disk_crash(n);
+        tell_of_end(n);
 }
 
 void node_pause(struct node *n, int64_t ms)

@@ -26,6 +26,7 @@ struct node *node_new(struct world *w); /* NULL: no id is left */
 void node_start(struct node *n);
 void node_crash(struct node *n);
 void node_pause(struct node *n, int64_t ms);
+void node_lose_link(struct node *n, uint64_t peer); /* to a process that may be gone */
 int64_t node_step(struct node *n, struct raft_event *e);
 void node_on_disk(struct node *n, const struct disk_done *done); /* it is durable */
 void node_persisted(struct node *n, uint64_t seq);

@@ -12,7 +12,8 @@
  * A precandidate asks without raising the term, so that one that comes back from a cut-off place
  * disturbs nobody. A voter that hears a leader answers neither kind of request. Then one whose term
  * is ahead of the leader's would stay outside for ever: so it answers the leader RAFT_STALE, at
- * which the leader stands down. A handed over leadership skips both.
+ * which the leader stands down. A handed over leadership skips both. Whoever sees that the leader's
+ * process is gone does not wait for the time-out; a majority must see it, too, to vote for it.
  */
 #include <errno.h>
 
@@ -20,6 +21,7 @@
 #include "shared/base/mem.h"
 
 #define PATIENCE_MAX 8 /* half time-outs that a candidacy takes at most: one more each time */
+#define HURRY        3 /* tenths of the time-out: who sees the leader go stands within these */
 
 bool raft_is_voter(const struct raft *r, uint64_t id)
 {
@@ -154,6 +156,17 @@ void raft_on_election_due(struct raft *r)
         r->leader = 0;
         r->role = RAFT_FOLLOWER;
         raft_put_off_election(r);
+}
+
+/* If it leads all the same, its next word undoes this, or those that hear it refuse their votes. */
+void raft_on_leader_gone(struct raft *r, uint64_t id)
+{
+        uint64_t hurry_ms = (uint64_t)r->settings.election_min_ms * HURRY / 10;
+
+        if (r->role != RAFT_FOLLOWER || id == 0 || r->leader != id)
+                return;
+        r->heard_at = MIN(r->heard_at, r->now_ms - r->settings.election_min_ms);
+        r->deadline = MIN(r->deadline, r->now_ms + (int64_t)rng_below(&r->rng, hurry_ms + 1));
 }
 
 static void count(struct raft *r)

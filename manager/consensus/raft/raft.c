@@ -220,6 +220,7 @@ static int64_t handle(struct raft *r, const struct raft_event *e)
         case RAFT_TRANSFER: return raft_transfer(r, e->peer);
         case RAFT_READ: return raft_read(r);
         case RAFT_PERSISTED: persisted(r, e->seq); return 0;
+        case RAFT_LEADER_GONE: raft_on_leader_gone(r, e->peer); return 0;
         case RAFT_SNAPSHOT_READY: return raft_snapshot_ready(r, e);
         case RAFT_CUT: return raft_cut(r, e->index);
         }

@@ -66,6 +66,7 @@ enum raft_event_kind {
         RAFT_TRANSFER, /* hand leadership to peer; 0: to whoever is best */
         RAFT_READ,     /* returns the round that will confirm it */
         RAFT_PERSISTED,
+        RAFT_LEADER_GONE,    /* the link to peer broke: if it led, this one may stand soon */
         RAFT_SNAPSHOT_READY, /* snapshot; its index 0: it cannot be made now */
         RAFT_CUT /* the log up to index is not needed; returns where it starts now (or before) */
 };
@@ -92,13 +93,12 @@ struct raft_event {
 
 /* What must become durable, as one transaction, in the order of the fields. */
 struct raft_write {
-        uint64_t seq;             /* 0: nothing to write */
-        uint64_t term, vote;      /* always as they are now */
-        struct raft_bytes *chunk; /* of a snapshot that comes in: goes to chunk_offset; 0: anew */
-        uint64_t chunk_offset;    /* in the place where it is collected */
-        struct raft_base
-                *install; /* that snapshot is whole: it is the state now, the log is empty */
-        uint64_t from;    /* 0: the log stays; else entries from here on are these only */
+        uint64_t seq;              /* 0: nothing to write */
+        uint64_t term, vote;       /* always as they are now */
+        struct raft_bytes *chunk;  /* of a snapshot that comes in: goes to chunk_offset; 0: anew */
+        uint64_t chunk_offset;     /* in the place where it is collected */
+        struct raft_base *install; /* that snapshot is whole: it is the state, the log is empty */
+        uint64_t from;             /* 0: the log stays; else entries from here on are these only */
         struct raft_entry *entries;
         size_t n_entries;
 };

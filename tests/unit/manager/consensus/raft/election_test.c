@@ -281,6 +281,64 @@ static void test_a_leader_that_is_deaf_stands_down(void **state UNUSED)
         cores_done(&c);
 }
 
+static void lose_link(struct cores *c, uint64_t id, uint64_t peer)
+{
+        struct raft_event e = {.kind = RAFT_LEADER_GONE, .peer = peer};
+
+        assert_int_equal(cores_step(c, id, &e), 0);
+}
+
+static void test_who_sees_the_leader_die_stands_at_once(void **state UNUSED)
+{
+        struct cores c;
+
+        cores_init(&c, 3);
+        cores_elect(&c, 1);
+        cores_run(&c, 1000);
+        cores_kill(&c, 1);
+        int64_t before = raft_deadline_ms(c.nodes[2].raft);
+        lose_link(&c, 2, 3); /* does not lead */
+        assert_int_equal(raft_deadline_ms(c.nodes[2].raft), before);
+        lose_link(&c, 2, 1);
+        lose_link(&c, 3, 1);
+        assert_in_range(raft_deadline_ms(c.nodes[2].raft), c.now_ms, c.now_ms + 150);
+        before = raft_deadline_ms(c.nodes[2].raft);
+        for (int i = 0; i < 20; i++) { /* only ever sooner */
+                lose_link(&c, 2, 1);
+                assert_true(raft_deadline_ms(c.nodes[2].raft) <= before);
+                before = raft_deadline_ms(c.nodes[2].raft);
+        }
+        cores_tick(&c, 2);
+        cores_settle(&c);
+        assert_int_equal(cores_role(&c, 2), RAFT_LEADER);
+        assert_in_range(c.now_ms, 0, 1000 + 1000 + 150);
+        lose_link(&c, 2, 2); /* nobody has a link to itself */
+        lose_link(&c, 2, 3);
+        assert_int_equal(cores_role(&c, 2), RAFT_LEADER);
+        cores_done(&c);
+}
+
+static void test_a_leader_that_others_hear_stays(void **state UNUSED)
+{
+        struct cores c;
+
+        cores_init(&c, 3);
+        cores_elect(&c, 1);
+        for (int i = 0; i < 50; i++) {
+                lose_link(&c, 2, 1);
+                cores_tick(&c, 2); /* before the leader's next word */
+                assert_int_equal(cores_role(&c, 2), RAFT_PRECANDIDATE);
+                cores_run(&c, 250);
+                assert_int_equal(cores_role(&c, 1), RAFT_LEADER);
+                assert_int_equal(c.nodes[2].out.term, 1);
+                assert_int_equal(c.nodes[2].out.leader, 1);
+        }
+        lose_link(&c, 2, 1);
+        cores_run(&c, 3000);
+        assert_int_equal(c.nodes[1].out.term, 1);
+        cores_done(&c);
+}
+
 static void test_a_learner_never_stands_but_votes(void **state UNUSED)
 {
         struct raft_message m = vote_of(1, 4, 7);
@@ -376,6 +434,8 @@ int main(void)
                 cmocka_unit_test(test_a_term_that_is_behind_catches_up),
                 cmocka_unit_test(test_a_leader_that_is_cut_off_stands_down),
                 cmocka_unit_test(test_a_leader_that_is_deaf_stands_down),
+                cmocka_unit_test(test_who_sees_the_leader_die_stands_at_once),
+                cmocka_unit_test(test_a_leader_that_others_hear_stays),
                 cmocka_unit_test(test_a_learner_never_stands_but_votes),
                 cmocka_unit_test(test_what_no_core_sends_is_refused),
                 cmocka_unit_test(test_state_that_no_core_wrote_is_refused),
