@@ -471,7 +471,8 @@ static int spawn_with(const struct loop_spawn *s, const int from[], pid_t *ret_p
         posix_spawnattr_init(&attr);
         sigfillset(&all);
         sigemptyset(&none);
-        posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+        posix_spawnattr_setflags(&attr, (short)(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK |
+                                                (s->has_own_session ? POSIX_SPAWN_SETSID : 0)));
         posix_spawnattr_setsigdefault(&attr, &all);
         posix_spawnattr_setsigmask(&attr, &none);
         for (int i = 0; r == 0 && i < s->n_fds; i++)

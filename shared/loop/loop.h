@@ -70,6 +70,7 @@ struct loop_spawn {
         char *const *env;
         const int *fds;
         int n_fds;
+        bool has_own_session; /* no child of our session: what is sent to ours does not reach it */
         void (*on_exit)(void *arg, pid_t pid, int wait_status);
         void *arg;
 };

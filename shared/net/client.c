@@ -112,8 +112,12 @@ static void on_monitor(struct net_socket *s)
         int event, fd;
 
         for (int i = 0; i < READ_BUDGET && s->zs && net_read_event(s, &event, &fd) >= 0; i++) {
+                struct net_client *c = s->owner;
+
                 if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
-                        tell_connected(s->owner);
+                        tell_connected(c);
+                else if (event == ZMQ_EVENT_CLOSED && !c->retry)
+                        c->config.on_unreachable(c->config.arg);
                 else
                         is_broken = true;
         }
@@ -129,6 +133,8 @@ static int open_monitor(struct net_client *c)
 
         if (c->retry)
                 events |= ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_CLOSED;
+        else if (c->config.on_unreachable)
+                events |= ZMQ_EVENT_CLOSED;
         snprintf(endpoint, sizeof(endpoint), "inproc://monitor.client.%llu",
                  (unsigned long long)++c->net->last_client);
         c->monitor = net_socket_open(c->net, ZMQ_PAIR, on_monitor, c);

@@ -82,6 +82,9 @@ struct net_client_config {
         /* The connection broke, or the server does not take our key; it is tried again. What was
          * sent may be lost. NULL: not told, and two descriptors saved. */
         void (*on_broken)(void *arg);
+        /* No connection can be made just now: nobody listens there; it is tried again. NULL: not
+         * told. With on_broken, and without on_connected. */
+        void (*on_unreachable)(void *arg);
         /* It is up from now on, until on_broken, which is needed with it and told after it alone.
          * While it is not up nothing is taken (-EAGAIN), what was taken never outlives it, and both
          * ends notice within NET_VANISHED_MS that the other's machine is gone. NULL: messages are

@@ -281,7 +281,7 @@ static pid_t spawn_shell(struct fixture *f, const char *script, char *const *env
 {
         char *argv[] = {(char *)"/bin/sh", (char *)"-c", (char *)script, NULL};
         int fds[] = {-1, f->pipe[1], -1, f->pipe[1], -1};
-        struct loop_spawn s = {argv, env, fds, (int)ARRAY_SIZE(fds), on_exit_status, f};
+        struct loop_spawn s = {argv, env, fds, (int)ARRAY_SIZE(fds), false, on_exit_status, f};
         pid_t pid = loop_spawn(f->loop, &s);
 
         assert_true(pid > 0);
@@ -357,7 +357,7 @@ static void test_spawn_crosses_descriptors(void **state)
         fds[1] = f->pipe[1];
         fds[50] = open_at(51, "from 51\n");
         fds[51] = open_at(50, "from 50\n");
-        struct loop_spawn s = {argv, NULL, fds, (int)ARRAY_SIZE(fds), on_exit_status, f};
+        struct loop_spawn s = {argv, NULL, fds, (int)ARRAY_SIZE(fds), false, on_exit_status, f};
         assert_true(loop_spawn(f->loop, &s) > 0);
         run(f);
         read_output(f, out, sizeof(out));
@@ -366,12 +366,35 @@ static void test_spawn_crosses_descriptors(void **state)
         close(51);
 }
 
+static void test_spawn_with_a_session(void **state)
+{
+        struct fixture *f = *state;
+        char *argv[] = {(char *)"/bin/sh", (char *)"-c",
+                        (char *)"read a </proc/$$/stat; echo $a $$", NULL};
+        int fds[] = {-1, f->pipe[1], -1};
+        struct loop_spawn s = {argv, NULL, fds, 3, false, on_exit_status, f};
+
+        for (int own = 0; own < 2; own++) {
+                char out[512], name[64], state_letter;
+                int pid, parent, group, session;
+
+                s.has_own_session = own;
+                assert_true(loop_spawn(f->loop, &s) > 0);
+                run(f);
+                read_output(f, out, sizeof(out));
+                assert_int_equal(sscanf(out, "%d %63s %c %d %d %d", &pid, name, &state_letter,
+                                        &parent, &group, &session),
+                                 6);
+                assert_int_equal(session, own ? pid : getsid(0));
+        }
+}
+
 /* A loop that is freed leaves its children alone. */
 static void test_children_outlive_the_loop(void **state UNUSED)
 {
         struct loop *l = loop_new();
         char *argv[] = {(char *)"/bin/sleep", (char *)"100", NULL};
-        struct loop_spawn s = {argv, NULL, NULL, 0, NULL, NULL};
+        struct loop_spawn s = {argv, NULL, NULL, 0, false, NULL, NULL};
         pid_t pid = loop_spawn(l, &s);
 
         assert_true(pid > 0);
@@ -384,7 +407,7 @@ static void test_spawn_fails(void **state)
 {
         struct fixture *f = *state;
         char *argv[] = {(char *)"/no/such/program", NULL};
-        struct loop_spawn s = {argv, NULL, NULL, 0, on_exit_status, f};
+        struct loop_spawn s = {argv, NULL, NULL, 0, false, on_exit_status, f};
 
         assert_int_equal(loop_spawn(f->loop, &s), -ENOENT);
 }
@@ -447,6 +470,7 @@ int main(void)
                 TEST(test_work),
                 TEST(test_spawn),
                 TEST(test_spawn_crosses_descriptors),
+                TEST(test_spawn_with_a_session),
                 TEST(test_children_outlive_the_loop),
                 TEST(test_spawn_fails),
                 TEST(test_spawn_inherits_nothing),

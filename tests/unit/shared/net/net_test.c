@@ -397,6 +397,37 @@ static void test_strangers(void **state)
         assert_int_equal(large->last_len, NET_STRANGER_BYTES);
 }
 
+static void on_unreachable(void *arg)
+{
+        struct test_client *c = arg;
+
+        net_client_close(STEAL_PTR(c->net));
+        loop_stop(c->f->loop);
+}
+
+/* Told also of one with which the server never was there, and may be closed then. */
+static void test_unreachable(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = &f->clients[f->n_clients++];
+        char endpoint[NET_ENDPOINT_MAX];
+
+        snprintf(endpoint, sizeof(endpoint), "%s", tcp_of(f));
+        net_server_close(STEAL_PTR(f->server));
+        run_for(f, SILENCE_MS);
+        struct net_client_config config = {.endpoint = endpoint,
+                                           .keys = &f->client_keys,
+                                           .server_key = f->server_keys.public_key,
+                                           .arg = c,
+                                           .on_message = on_client_message,
+                                           .on_broken = on_unreachable,
+                                           .on_unreachable = on_unreachable};
+        c->f = f;
+        assert_int_equal(net_connect(f->net, &config, &c->net, NULL), 0);
+        run_until(f, UINT32_MAX, 0);
+        assert_null(c->net);
+}
+
 /* The server goes and comes back at the same port: the client finds it, with a new number. */
 static void test_reconnect(void **state)
 {
@@ -688,6 +719,7 @@ int main(void)
                 TEST(test_garbage),
                 TEST(test_many_clients),
                 TEST(test_burst),
+                TEST(test_unreachable),
                 TEST(test_late_words),
                 TEST(test_close_in_callback),
                 TEST(test_bad_endpoints),
