@@ -18,8 +18,10 @@
 #include "shared/wire/wire.h"
 #include "version.h"
 
-#define HANDOVER_MS   1000 /* for another to lead when this manager is asked to end */
-#define ANNOUNCE_MS   1000 /* between two tries to tell the leader of another address */
+#define HANDOVER_MS   1000  /* for another to lead when this manager is asked to end */
+#define ANNOUNCE_MS   1000  /* between two tries to tell the leader of another address */
+#define OUTSIDE_MS    15000 /* that one that has joined waits to be taken in */
+#define ASK_MS        2000  /* without a leader, until others are asked whether it is a member */
 #define LOG_BYTES_MAX ((size_t)64 << 20)
 #define LOG_KEEP      ((size_t)1 << 20)
 
@@ -53,10 +55,11 @@ struct driver {
         int64_t timer_at;   /* mono ms; TIME_NEVER: none */
         int64_t stop_until; /* handing over: mono ms; 0: not yet */
         int64_t announce_at;
+        int64_t ask_at; /* whether it is a member; TIME_NEVER: it hears a leader */
         struct early early[RAFT_MEMBERS_MAX];
         size_t n_early;
         uint64_t told_leader; /* whom this manager told which nodes it hears */
-        bool is_ready, is_stopping, is_handing, has_ended;
+        bool is_ready, is_stopping, is_handing, is_removed, has_ended;
         int exit_code;
 };
 
@@ -218,7 +221,7 @@ static void say_heard(struct driver *d, uint64_t leader, int64_t now_ms)
 
         if (!h.store)
                 return;
-        relay_heard(d->relay, take_heard, &h);
+        relay_heard(d->relay, now_ms, take_heard, &h);
         list.n_nodes = h.n;
         list.nodes = xnew_array(Swarm__HeardNode *, h.n + 1);
         for (size_t i = 0; i < h.n; i++) {
@@ -261,6 +264,70 @@ static void drop_early(struct driver *d)
                 wire_free(d->early[--d->n_early].m);
 }
 
+/* --- am I still a member? -----------------------------------------------------------------------
+ * One that was taken off the members while it was away hears from no leader any more. It asks
+ * those it knows. A member that is gone by an agreed change never comes back under its id: so the
+ * word of one that has agreed on more than this manager, and does not know it, is final. One that
+ * is no member yet asks nobody, and would believe nobody.
+ */
+static void ask_membership(struct driver *d, uint64_t to)
+{
+        Swarm__PeerMessage m = SWARM__PEER_MESSAGE__INIT;
+        Swarm__MemberAsked asked = SWARM__MEMBER_ASKED__INIT;
+
+        asked.index = replica_status(d->replica)->commit_index;
+        m.kind_case = SWARM__PEER_MESSAGE__KIND_MEMBER_ASKED;
+        m.member_asked = &asked;
+        peers_send(d->peers, to, &m);
+}
+
+static void ask_all(struct driver *d, uint64_t self)
+{
+        for (size_t i = 0; i < d->known.n; i++)
+                if (d->known.of[i].id != self)
+                        ask_membership(d, d->known.of[i].id);
+}
+
+static int64_t look_for_members(struct driver *d, int64_t now_ms)
+{
+        const struct consensus_status *s = replica_status(d->replica);
+        bool is_outside = d->known.n == 0;
+        int64_t pause_ms = is_outside ? OUTSIDE_MS : ASK_MS;
+
+        if (s->leader || (!is_outside && !replica_is_member(d->replica, s->id))) {
+                d->ask_at = TIME_NEVER;
+        } else if (d->ask_at == TIME_NEVER) {
+                d->ask_at = now_ms + pause_ms;
+        } else if (now_ms >= d->ask_at && is_outside) {
+                fail(d, "no manager has taken this one in: was its node demoted?");
+        } else if (now_ms >= d->ask_at) {
+                d->ask_at = now_ms + pause_ms;
+                ask_all(d, s->id);
+        }
+        return d->ask_at;
+}
+
+static void on_member_asked(struct driver *d, uint64_t from, const Swarm__MemberAsked *asked)
+{
+        Swarm__PeerMessage m = SWARM__PEER_MESSAGE__INIT;
+        Swarm__NotMember answer = SWARM__NOT_MEMBER__INIT;
+
+        answer.index = replica_status(d->replica)->commit_index;
+        if (answer.index < asked->index || replica_is_member(d->replica, from))
+                return;
+        m.kind_case = SWARM__PEER_MESSAGE__KIND_NOT_MEMBER;
+        m.not_member = &answer;
+        peers_send(d->peers, from, &m);
+}
+
+static void on_not_member(struct driver *d, const Swarm__NotMember *m)
+{
+        const struct consensus_status *s = replica_status(d->replica);
+
+        if (m->index >= s->commit_index && replica_is_member(d->replica, s->id))
+                d->is_removed = true;
+}
+
 static void on_peer_message(void *arg, uint64_t from, const Swarm__PeerMessage *m)
 {
         struct driver *d = arg;
@@ -272,6 +339,10 @@ static void on_peer_message(void *arg, uint64_t from, const Swarm__PeerMessage *
                 break;
         case SWARM__PEER_MESSAGE__KIND_RELAY_DOWN: relay_on_down(d->relay, m->relay_down); break;
         case SWARM__PEER_MESSAGE__KIND_HEARD_NODES: hear_heard(d, m->heard_nodes); break;
+        case SWARM__PEER_MESSAGE__KIND_MEMBER_ASKED:
+                on_member_asked(d, from, m->member_asked);
+                break;
+        case SWARM__PEER_MESSAGE__KIND_NOT_MEMBER: on_not_member(d, m->not_member); break;
         default: break; /* of a newer version */
         }
 }
@@ -304,6 +375,8 @@ static void follow_members(struct driver *d)
                 free(d->managers[n]);
                 d->managers[n] = NULL;
         }
+        if (replica_turn(d->replica))
+                turn_managers_changed(replica_turn(d->replica));
 }
 
 /* This manager has moved: the leader is told. (The one that leads finds out by itself.) */
@@ -428,7 +501,7 @@ static void on_turn(void *arg, struct turn *turn, struct store *store)
         if (open_blobs(d) < 0)
                 return;
         struct heard own = {.store = store, .turn = turn};
-        relay_heard(d->relay, take_heard, &own);
+        relay_heard(d->relay, time_now().mono_ms, take_heard, &own);
         for (size_t i = 0; i < d->n_early; i++)
                 tell_heard(turn, d->early[i].m, d->early[i].said_ms);
         drop_early(d);
@@ -477,7 +550,9 @@ static enum manager_status manager_status(void *arg, uint64_t id)
 
 static bool can_demote(void *arg, uint64_t id, struct err *err)
 {
-        return members_can_leave(((struct driver *)arg)->replica, id, err);
+        struct driver *d = arg;
+
+        return members_can_leave(d->members, d->replica, id, err);
 }
 
 static const char *no_leader(void *arg)
@@ -564,11 +639,11 @@ static int64_t run_parts(struct driver *d, struct now now)
                 d->told_leader = s->leader;
         }
         announce(d, now.mono_ms);
+        due = MIN(due, look_for_members(d, now.mono_ms));
         look_ready(d);
-        if (s->is_removed && !d->is_stopping) {
-                log_info("this manager was taken off the members");
+        d->is_removed |= s->is_removed;
+        if (d->is_removed && !d->is_stopping)
                 end(d);
-        }
         struct turn *turn = replica_turn(d->replica);
         if (turn && turn_has_inputs(turn) && !replica_is_waiting(d->replica) && s->can_propose)
                 due = now.mono_ms;
@@ -683,7 +758,7 @@ int driver_open(const struct driver_config *c, struct driver **ret, struct err *
                                        .arg = d,
                                        .manager_status = manager_status,
                                        .can_demote = can_demote};
-        d->timer_at = TIME_NEVER;
+        d->timer_at = d->ask_at = TIME_NEVER;
         d->timer = loop_timer_new(c->loop, on_timer, d);
         d->net = net_new(c->loop);
         d->backups = backups_new(&(struct backups_config){c->db, d->dir, d, on_blob_response});
@@ -731,7 +806,7 @@ struct id driver_node(struct driver *d)
 
 bool driver_is_removed(const struct driver *d)
 {
-        return replica_status(d->replica)->is_removed;
+        return d->is_removed;
 }
 
 void driver_close(struct driver *d)

@@ -200,11 +200,13 @@ static void on_agent(struct front *f, const struct relay_sender *from, const uin
         struct peer peer = {from->number, gate_node(f->gate, from->key)};
         bool is_known = !id_is_zero(peer.node);
         int kind = wire_peek_kind(p, n, AGENT_KIND_FIRST);
+        /* A manager that joins has the key of its machine's agent, and another connection. */
+        bool is_routed = is_known && kind != SWARM__AGENT_MESSAGE__KIND_JOIN;
 
         if (kind <= 0 || (!is_known && !is_for_strangers(kind)))
                 return;
-        struct route *route = is_known ? note_route(f, peer.node, from->number) : NULL;
-        if (is_known && !route)
+        struct route *route = is_routed ? note_route(f, peer.node, from->number) : NULL;
+        if (is_routed && !route)
                 return; /* the last words of a connection that the agent has left */
         if (kind == SWARM__AGENT_MESSAGE__KIND_BLOB_GET ||
             kind == SWARM__AGENT_MESSAGE__KIND_BLOB_ACK) {

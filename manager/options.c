@@ -113,6 +113,25 @@ int options_parse(int argc, char *const *argv, struct options *ret, FILE *out, s
         return r ? r : check(ret, err);
 }
 
+int options_take_promotion(struct options *o, struct err *err)
+{
+        _cleanup_free_ char *path = xasprintf("%s/agent/manager", o->data_dir);
+        _cleanup_free_ char *address = xasprintf("%s/manager/address", o->data_dir);
+        char *argv[] = {(char *)"swarm-manager", (char *)"--config", path, NULL};
+        struct options promoted;
+
+        if (o->init || o->join || o->restore || o->force_new_cluster || access(path, F_OK) < 0)
+                return 0;
+        int r = options_parse(3, argv, &promoted, stderr, err);
+        if (r == 0) {
+                o->join = STEAL_PTR(promoted.join);
+                if (!o->advertise && access(address, F_OK) < 0)
+                        o->advertise = STEAL_PTR(promoted.advertise);
+        }
+        options_done(&promoted);
+        return r;
+}
+
 static int set_listen(struct options *o)
 {
         if (!o->listen)

@@ -15,6 +15,7 @@
 
 #define CONTROL_KIND_FIRST 10         /* Request.kind: the fields from here on */
 #define OWN_CONNECTION     UINT64_MAX /* none of net's: what this manager says itself */
+#define GONE_MAX           20000
 
 struct conn {
         uint64_t number;
@@ -25,6 +26,13 @@ struct conn {
         int64_t heard_ms;
         uint64_t *asked; /* numbers of requests that the leader has and has not answered */
         size_t n_asked, cap_asked;
+};
+
+/* An agent whose connection is gone, in order of that. */
+struct gone {
+        struct list link;
+        uint8_t key[NET_KEY_BYTES];
+        int64_t heard_ms;
 };
 
 /* A request that waits for a leader. */
@@ -43,6 +51,8 @@ struct relay {
         bool is_ready;
         struct list held;
         size_t held_bytes;
+        struct list gone;
+        size_t n_gone;
 };
 
 bool relay_is_request(const uint8_t *p, size_t n)
@@ -84,9 +94,44 @@ static void drop_held(struct relay *r, struct held *h)
         free(h);
 }
 
+static void drop_gone(struct relay *r)
+{
+        free(LIST_ITEM(list_pop_front(&r->gone), struct gone, link));
+        r->n_gone--;
+}
+
+static void drop_old_gone(struct relay *r, int64_t now_ms)
+{
+        while (!list_is_empty(&r->gone) &&
+               LIST_ITEM(r->gone.next, struct gone, link)->heard_ms < now_ms - RELAY_HEARD_MS)
+                drop_gone(r);
+}
+
+static bool is_local_agent(const struct conn *c)
+{
+        return !c->peer && !c->is_local && !c->is_client && c->remote.lo != OWN_CONNECTION;
+}
+
+/* A node that dies takes its connection with it. */
+static void note_gone(struct relay *r, const struct conn *c)
+{
+        struct gone *g = xnew(struct gone);
+
+        drop_old_gone(r, c->heard_ms);
+        if (r->n_gone == GONE_MAX)
+                drop_gone(r);
+        memcpy(g->key, c->key, NET_KEY_BYTES);
+        g->heard_ms = c->heard_ms;
+        list_push_back(&r->gone, &g->link);
+        r->n_gone++;
+}
+
 static void forget_conn(struct relay *r, struct conn *c)
 {
         struct held *h, *next;
+
+        if (is_local_agent(c))
+                note_gone(r, c);
 
         LIST_FOREACH_SAFE (h, next, &r->held, link)
                 if (h->number == c->number)
@@ -410,15 +455,19 @@ int64_t relay_run(struct relay *r, int64_t now_ms)
         return TIME_NEVER;
 }
 
-void relay_heard(struct relay *r,
+void relay_heard(struct relay *r, int64_t now_ms,
                  void (*fn)(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms),
                  void *arg)
 {
+        struct gone *g;
         struct conn *c;
         size_t i;
 
+        drop_old_gone(r, now_ms);
+        LIST_FOREACH (g, &r->gone, link)
+                fn(arg, g->key, g->heard_ms);
         MAP_FOREACH (c, i, &r->by_number)
-                if (!c->peer && !c->is_local && !c->is_client)
+                if (is_local_agent(c) && c->heard_ms >= now_ms - RELAY_HEARD_MS)
                         fn(arg, c->key, c->heard_ms);
 }
 
@@ -432,6 +481,7 @@ struct relay *relay_new(const struct relay_config *c)
         r->by_number = MAP_INIT(struct conn, number, MAP_KEY_U64);
         r->by_remote = MAP_INIT(struct conn, remote, MAP_KEY_ID);
         list_init(&r->held);
+        list_init(&r->gone);
         return r;
 }
 
@@ -444,6 +494,8 @@ void relay_free(struct relay *r)
                 return;
         while (!list_is_empty(&r->held))
                 drop_held(r, LIST_ITEM(r->held.next, struct held, link));
+        while (!list_is_empty(&r->gone))
+                drop_gone(r);
         MAP_FOREACH (c, i, &r->by_number) {
                 free(c->asked);
                 free(c);

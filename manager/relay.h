@@ -13,6 +13,7 @@
 #include "shared/base/time.h"
 #include "shared/net/net.h"
 
+#define RELAY_HEARD_MS  10000       /* older news of a node help nobody: it was judged by then */
 #define RELAY_WAIT_MS   10000       /* for a leader; then a request is refused */
 #define RELAY_BYTES_MAX (32u << 20) /* of requests that wait */
 
@@ -58,8 +59,9 @@ int64_t relay_run(struct relay *r, int64_t now_ms);
 int relay_send(struct relay *r, uint64_t number, const uint8_t *p, size_t n);
 /* Ends a connection, wherever it is. None of that number: nothing. */
 void relay_drop(struct relay *r, uint64_t number);
-/* Nodes whose keys spoke here, and when they were last heard: mono ms. */
-void relay_heard(struct relay *r,
+/* Keys of agents that spoke here within RELAY_HEARD_MS, also when their connection is gone, and
+ * when they were last heard: mono ms. A key may come several times. */
+void relay_heard(struct relay *r, int64_t now_ms,
                  void (*fn)(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms),
                  void *arg);
 /* A Request begins with a number, an AgentMessage never does. */

@@ -184,6 +184,11 @@ void turn_input_heard(struct turn *t, struct id node, int64_t heard_ms)
         queue(t, INPUT_HEARD, (struct peer){.node = node}, NULL, 0)->heard_ms = heard_ms;
 }
 
+void turn_managers_changed(struct turn *t)
+{
+        dispatcher_managers_changed(t->dispatcher);
+}
+
 bool turn_has_inputs(const struct turn *t)
 {
         return !list_is_empty(&t->inputs);

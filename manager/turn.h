@@ -87,6 +87,8 @@ int turn_input_agent(struct turn *t, struct peer from, const uint8_t key[32], co
 void turn_input_client_gone(struct turn *t, uint64_t connection);
 /* A message to or from the node was lost: its session ends, and all is told anew in the next. */
 void turn_input_agent_lost(struct turn *t, struct id node);
+/* turn_config.managers are others now: each agent is told with its next heartbeat. */
+void turn_managers_changed(struct turn *t);
 /* Another manager, or this one before it led, heard the node last at that mono time of this
  * machine: it is not waited for as long as one of which nothing is known. */
 void turn_input_heard(struct turn *t, struct id node, int64_t heard_ms);

@@ -124,10 +124,9 @@ static int restore(struct manager *m, const char *file)
         return r < 0 ? err_set(&m->err, -r, "--restore %s: %s", from, err_name(r)) : 0;
 }
 
-static int enter_cluster(struct manager *m)
+static int enter_cluster(struct manager *m, uint64_t id)
 {
         static const struct raft_members none;
-        uint64_t id = random_id();
         int r = join_cluster(m->loop, m->options, &m->node_keys, id, &m->cluster_keys, &m->err);
 
         if (r == 0)
@@ -135,15 +134,33 @@ static int enter_cluster(struct manager *m)
         return r < 0 ? r : set_identity(m, id, &none);
 }
 
-/* The database's lock keeps a second manager out, so what follows may write. */
-static int open_store(struct manager *m)
+/* It has joined, but no manager has told it anything yet: nobody counts on it. */
+static bool is_outside(const struct manager *m)
+{
+        return m->state.id && !m->state.base.index && !m->state.base.members.n &&
+               !m->state.n_entries;
+}
+
+/* Was it wanted once, and is not any more, its identity goes. */
+static int enter_again(struct manager *m)
+{
+        _cleanup_free_ char *dir = path_of(m, "manager");
+        struct err ignored = {0};
+        int r = enter_cluster(m, m->state.id);
+
+        if (r == -EACCES) {
+                db_close(STEAL_PTR(m->db));
+                db_remove(dir, &ignored);
+        }
+        return r;
+}
+
+/* Nothing is made for a manager that will not start. */
+static int check_start(struct manager *m, const char *file)
 {
         const struct options *o = m->options;
-        _cleanup_free_ char *dir = path_of(m, "manager");
-        _cleanup_free_ char *file = path_of(m, "manager/swarm.db");
         bool is_first = access(file, F_OK) != 0;
 
-        /* Nothing is made for a manager that will not start. */
         if (is_first && !o->init && !o->join && !o->restore)
                 return no_cluster(m);
         if (is_first && !o->advertise)
@@ -154,7 +171,32 @@ static int open_store(struct manager *m)
         if (!is_first && o->restore)
                 return err_set(&m->err, EEXIST, "--restore: %s holds a cluster: remove it first",
                                file);
-        int r = identity_make_node_key(o->data_dir, &m->node_keys, &m->err);
+        return 0;
+}
+
+static int settle_identity(struct manager *m)
+{
+        const struct options *o = m->options;
+
+        if (m->state.id)
+                return is_outside(m) && o->join ? enter_again(m) : 0;
+        if (!o->init && !o->join)
+                return no_cluster(m);
+        return o->init ? begin_cluster(m) : enter_cluster(m, random_id());
+}
+
+/* The database's lock keeps a second manager out, so what follows may write. */
+static int open_store(struct manager *m)
+{
+        const struct options *o = m->options;
+        _cleanup_free_ char *dir = path_of(m, "manager");
+        _cleanup_free_ char *file = path_of(m, "manager/swarm.db");
+        int r = options_take_promotion(m->options, &m->err);
+
+        if (r == 0)
+                r = check_start(m, file);
+        if (r == 0)
+                r = identity_make_node_key(o->data_dir, &m->node_keys, &m->err);
         if (r == 0)
                 r = io_mkdir_all(dir, 0700);
         if (r == 0 && o->restore)
@@ -167,12 +209,8 @@ static int open_store(struct manager *m)
                 r = stand_alone(m);
         if (r == 0)
                 r = db_read_state(m->db, &m->state, &m->err);
-        if (r < 0)
-                return r;
-        if (!m->state.id && !o->init && !o->join)
-                r = no_cluster(m);
-        else if (!m->state.id)
-                r = o->init ? begin_cluster(m) : enter_cluster(m);
+        if (r == 0)
+                r = settle_identity(m);
         return r < 0 ? r : db_load_now(m->db, &m->store, &m->err);
 }
 
@@ -263,8 +301,9 @@ static void on_lead(void *arg, struct store *store, struct now now)
                 demote_others(m, store, now.wall_ms);
         if (!node)
                 node = make_node(m, store, now.wall_ms);
-        if (node->manager_id != m->state.id ||
-            !str_is_equal(node->manager_address, m->options->advertise))
+        if (node->role == ROLE_MANAGER && /* else it was demoted, and leads until another one can */
+            (node->manager_id != m->state.id ||
+             !str_is_equal(node->manager_address, m->options->advertise)))
                 store_set_node_manager(store, node, m->state.id, m->options->advertise,
                                        now.wall_ms);
 }
@@ -365,10 +404,30 @@ static int open_all(struct manager *m)
         return 0;
 }
 
+/* The cluster goes on without this manager: what it kept is of no use, and would be in the way of
+ * the next one here. The node's key stays: the node may be a worker. */
+static int forget_all(const struct manager *m)
+{
+        _cleanup_free_ char *dir = path_of(m, "manager");
+        _cleanup_free_ char *socket = path_of(m, "manager.sock");
+        struct err err = {0};
+
+        if (db_remove(dir, &err) < 0) {
+                log_error("this manager was taken off the members, but its state stays: %s",
+                          err.text);
+                return EXIT_FAILURE;
+        }
+        if (unlink(socket) < 0 && errno != ENOENT)
+                log_warn("cannot remove %s error=%s", socket, err_name(errno));
+        log_info("this manager was taken off the members: its state is removed path=%s", dir);
+        return EXIT_SUCCESS;
+}
+
 int manager_run(struct options *options, int argc, char *const *argv)
 {
         struct manager m = {.options = options, .argc = argc, .argv = argv};
         int code = EXIT_FAILURE;
+        bool is_removed = false;
 
         log_set_level(options->level);
         signal(SIGPIPE, SIG_IGN);
@@ -378,9 +437,12 @@ int manager_run(struct options *options, int argc, char *const *argv)
         } else {
                 loop_run(m.loop);
                 code = driver_exit_code(m.driver);
+                is_removed = driver_is_removed(m.driver);
         }
         driver_close(m.driver);
         db_close(m.db);
+        if (is_removed)
+                code = forget_all(&m);
         db_state_done(&m.state);
         store_free(m.store);
         loop_free(m.loop);

@@ -38,6 +38,12 @@ static int check_role(struct call *c, const struct node *node, int64_t role)
 
         if (role < 0 || role > ROLE_MANAGER)
                 return err_set(&c->err, EINVAL, "node %s: unknown role", name);
+        if (role == ROLE_MANAGER && node->role != ROLE_MANAGER &&
+            store_count_managers(c->a->store) >= CLUSTER_MANAGERS_MAX)
+                return err_set(&c->err, ENOSPC,
+                               "node %s: the cluster has %d managers, the most it "
+                               "can have",
+                               name, CLUSTER_MANAGERS_MAX);
         if (role == ROLE_MANAGER || node->role != ROLE_MANAGER || !config->can_demote ||
             config->can_demote(config->arg, node->manager_id, &why))
                 return 0;

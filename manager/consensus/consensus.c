@@ -194,6 +194,14 @@ const struct raft_members *consensus_members(const struct consensus *c)
         return raft_members(c->raft);
 }
 
+bool consensus_is_member(const struct consensus *c, uint64_t id)
+{
+        struct raft_base agreed;
+
+        return raft_base_at(c->raft, c->status.commit_index, &agreed) == 0 &&
+               raft_members_find(&agreed.members, id);
+}
+
 int consensus_progress(const struct consensus *c, uint64_t id, struct raft_progress *ret)
 {
         return raft_progress(c->raft, id, ret);

@@ -71,4 +71,6 @@ const struct raft_base *consensus_cut(struct consensus *c, int64_t now_ms, uint6
 /* NULL: not in the log (any more). Valid until the next call. */
 const struct raft_entry *consensus_entry(const struct consensus *c, uint64_t index);
 const struct raft_members *consensus_members(const struct consensus *c); /* newest, agreed or not */
+/* By what is agreed, up to the status' commit_index. */
+bool consensus_is_member(const struct consensus *c, uint64_t id);
 int consensus_progress(const struct consensus *c, uint64_t id, struct raft_progress *ret);

@@ -97,9 +97,12 @@ static void expect_nodes(struct dispatcher *d, struct now now)
         size_t i;
 
         MAP_FOREACH (node, i, store_nodes(d->store)) {
+                if (node->state == NODE_SUSPECT) /* when this manager led before */
+                        store_set_node_state(d->store, node, NODE_READY, NULL, now.wall_ms);
                 if (node->state != NODE_READY && node->state != NODE_DOWN)
                         continue;
                 struct session *s = session_new(node);
+                s->is_awaited = true;
                 if (node->state == NODE_READY) {
                         s->heard_ms = here_ms;
                         list_push_back(&d->awaited, &s->live_link);
@@ -193,6 +196,15 @@ static void say_joined(struct dispatcher *d, struct list *effects, struct peer f
         effect_agent(effects, from, &m);
 }
 
+static bool has_room_for_manager(struct dispatcher *d, struct peer from, struct list *effects)
+{
+        bool has_room = store_count_managers(d->store) < CLUSTER_MANAGERS_MAX;
+
+        if (!has_room)
+                refuse(effects, from, ENOSPC, "the cluster has as many managers as it can have");
+        return has_room;
+}
+
 /* A manager on a node that is known: one that was promoted, or that holds the managers' token; or
  * one that has moved. */
 static void join_known(struct dispatcher *d, struct now now, struct peer from, struct node *node,
@@ -203,6 +215,8 @@ static void join_known(struct dispatcher *d, struct now now, struct peer from, s
                        "this node is a worker: promote it, or join with the managers' token");
                 return;
         }
+        if (m->manager_id && node->role != ROLE_MANAGER && !has_room_for_manager(d, from, effects))
+                return;
         if (m->manager_id && node->role != ROLE_MANAGER)
                 store_set_node_spec(d->store, node, node->availability, ROLE_MANAGER,
                                     (const Swarm__KeyValue *const *)node->labels->labels,
@@ -252,6 +266,8 @@ static void on_join(struct dispatcher *d, struct now now, struct peer from, cons
                 refuse(effects, from, ENOSPC, "the cluster has as many nodes as it can have");
                 return;
         }
+        if (role == ROLE_MANAGER && !has_room_for_manager(d, from, effects))
+                return;
         node = store_add_node(d->store, id_make(rng), key, role, now.wall_ms);
         store_set_node_description(d->store, node, m->description, now.wall_ms);
         if (m->manager_id)
@@ -279,6 +295,8 @@ static void say_session(struct dispatcher *d, struct session *s, uint64_t answer
         session.n_node_labels = s->node->labels->n_labels;
         session.node_labels = s->node->labels->labels;
         session.answers = answers;
+        session.role = s->node->role;
+        s->managers = d->managers;
         session.leader_key = store_cluster(d->store)->msg->public_key;
         m.session = session.session;
         m.kind_case = SWARM__MANAGER_MESSAGE__KIND_SESSION_START;
@@ -325,6 +343,12 @@ static void on_heartbeat(struct dispatcher *d, struct session *s, struct now now
 
         store_set_node_disk_full(d->store, s->node, m->is_disk_full);
         beat.next_ms = liveness_next_beat_ms(d, s->node, now);
+        beat.role = s->node->role;
+        if (s->managers != d->managers) {
+                beat.n_managers = strv_len(d->config.managers);
+                beat.managers = (char **)d->config.managers;
+                s->managers = d->managers;
+        }
         reply.session = wire_id(s->id, id);
         reply.kind_case = SWARM__MANAGER_MESSAGE__KIND_HEARTBEAT;
         reply.heartbeat = &beat;
@@ -379,7 +403,9 @@ void dispatcher_on_message(struct dispatcher *d, struct now now, struct peer fro
         struct id session;
 
         if (m->kind_case == SWARM__AGENT_MESSAGE__KIND_JOIN) {
-                on_join(d, now, from, key, m->join, rng, effects);
+                /* Answered where it came from: it may be a manager, beside its node's agent. */
+                on_join(d, now, (struct peer){.connection = from.connection}, key, m->join, rng,
+                        effects);
                 return;
         }
         if (!node) {
@@ -412,6 +438,11 @@ void dispatcher_on_lost(struct dispatcher *d, struct id node_id)
 
         if (node && node->session)
                 session_close(node->session);
+}
+
+void dispatcher_managers_changed(struct dispatcher *d)
+{
+        d->managers++;
 }
 
 void dispatcher_on_heard(struct dispatcher *d, struct now now, struct id node_id, int64_t heard_ms)

@@ -27,6 +27,8 @@ void dispatcher_on_message(struct dispatcher *d, struct now now, struct peer fro
 void dispatcher_on_lost(struct dispatcher *d, struct id node);
 /* The node was last heard then, mono, at some manager. */
 void dispatcher_on_heard(struct dispatcher *d, struct now now, struct id node, int64_t heard_ms);
+/* turn_config.managers are others now. */
+void dispatcher_managers_changed(struct dispatcher *d);
 /* Judges who is silent. To be called only when all that had arrived was heard. Stops early when the
  * store has change_max changes. Returns the mono time of the next deadline. */
 int64_t dispatcher_check(struct dispatcher *d, struct now now, size_t change_max);

@@ -10,6 +10,7 @@
 #define ASSIGN_RETRY_MS     5000       /* a set that a heartbeat does not confirm is sent again */
 #define BEATS_AT_ONCE       64         /* nodes that are asked to be heard at the same moment */
 #define RECONNECT_MS        3000       /* what agents need to find a manager that started */
+#define HEARD_GRACE_MS      2000       /* and to speak here when another manager has heard them */
 #define STALL_MS            1000       /* woken later than this, we were the one that was silent */
 #define NODE_ORPHAN_MS      (24 * 3600 * 1000LL) /* down so long, its tasks are given up */
 #define STATUS_TEXT_MAX     512                  /* bytes of a task's message or error */
@@ -31,8 +32,10 @@ struct session {
         struct node *node;
         struct id id;         /* zero: has none, must register */
         uint64_t connection;  /* that it was made over: another one may have lost messages */
+        uint64_t managers;    /* version of the list of managers that it was told */
         int64_t refuse_at_ms; /* mono: a message of no session is refused again from then on */
 
+        bool is_awaited;       /* this manager has not heard it yet, at most was told of it */
         struct list live_link; /* of dispatcher's lists but tell; each in order of heard_ms */
         int64_t heard_ms;      /* mono; in .down: when it was declared down */
 
@@ -64,8 +67,9 @@ struct dispatcher {
         struct logs *logs;
         struct turn_config config;
         struct store_watch watch;
+        uint64_t managers; /* version of config.managers */
 
-        struct list awaited; /* ready once, of which nothing was heard since the start */
+        struct list awaited;              /* ready once, and not heard of since the start */
         struct list live, suspect, down;  /* struct session */
         size_t live_count, suspect_count; /* live: also those that are awaited */
         size_t mass_down_count;           /* declared down in the mass failure that goes on */

@@ -51,28 +51,44 @@ void liveness_heard(struct dispatcher *d, struct session *s, struct now now)
 {
         liveness_forget(d, s);
         s->heard_ms = now.mono_ms;
+        s->is_awaited = false;
         list_push_back(&d->live, &s->live_link);
         d->live_count++;
         if (s->node->state != NODE_READY)
                 store_set_node_state(d->store, s->node, NODE_READY, NULL, now.wall_ms);
 }
 
-void liveness_was_heard(struct dispatcher *d, struct session *s, struct now now, int64_t heard_ms)
+static void list_in_order(struct dispatcher *d, struct session *s)
 {
-        bool is_awaited = s->node->state == NODE_READY && s->heard_ms > now.mono_ms;
         struct list *before = &d->live;
         struct session *other;
 
-        if (!is_awaited || !list_is_linked(&s->live_link))
-                return;
-        list_remove(&s->live_link);
-        s->heard_ms = MIN(heard_ms, now.mono_ms);
         LIST_FOREACH (other, &d->live, live_link) {
                 if (other->heard_ms >= s->heard_ms)
                         break;
                 before = &other->live_link;
         }
         list_push_front(before, &s->live_link);
+        d->live_count++;
+}
+
+/* Managers may tell of one node: it has spoken to one after the other, and the newest word counts.
+ * However old that is, the node gets HEARD_GRACE_MS to speak here. */
+void liveness_was_heard(struct dispatcher *d, struct session *s, struct now now, int64_t told_ms)
+{
+        int64_t down_ms = dispatcher_setting_ms(dispatcher_settings(d)->down_ms, DEFAULT_DOWN_MS);
+        int64_t oldest_ms = now.mono_ms - MAX(down_ms - HEARD_GRACE_MS, 0);
+        bool was_told = s->heard_ms <= now.mono_ms;
+
+        told_ms = MIN(MAX(told_ms, oldest_ms), now.mono_ms);
+        if (!s->is_awaited || s->node->state == NODE_DOWN || !list_is_linked(&s->live_link) ||
+            (was_told && told_ms <= s->heard_ms))
+                return;
+        liveness_forget(d, s);
+        s->heard_ms = told_ms;
+        list_in_order(d, s);
+        if (s->node->state != NODE_READY)
+                store_set_node_state(d->store, s->node, NODE_READY, NULL, now.wall_ms);
 }
 
 /* Nodes are asked to speak in groups, each at its moment of the period: what arrives together costs

@@ -7,6 +7,8 @@
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
 
+_Static_assert(CLUSTER_MANAGERS_MAX == RAFT_MEMBERS_MAX, "who may be one can be one");
+
 #define LOOK_AGAIN_MS 100  /* while something is to be changed */
 #define REFUSED_MS    1000 /* after a change that cannot be now */
 #define BEHIND_MAX    1000 /* entries that a learner may lack to become a voter */
@@ -159,7 +161,8 @@ static bool is_heard(const struct replica *r, uint64_t id)
         return id == replica_status(r)->id || (replica_progress(r, id, &p) == 0 && p.is_active);
 }
 
-bool members_can_leave(const struct replica *r, uint64_t id, struct err *err)
+bool members_can_leave(const struct members *m, const struct replica *r, uint64_t id,
+                       struct err *err)
 {
         const struct raft_members *members = replica_members(r);
         size_t voters = 0, heard = 0;
@@ -167,12 +170,12 @@ bool members_can_leave(const struct replica *r, uint64_t id, struct err *err)
         if (!raft_members_is_voter(members, id))
                 return true;
         for (size_t i = 0; i < members->n; i++) {
-                const struct raft_member *m = &members->of[i];
+                const struct raft_member *other = &members->of[i];
 
-                if (!m->is_voter || m->id == id)
+                if (!other->is_voter || other->id == id || !find_manager(m->store, other->id))
                         continue;
                 voters++;
-                heard += is_heard(r, m->id);
+                heard += is_heard(r, other->id);
         }
         if (voters == 0)
                 err_set(err, EBUSY, "it is the only manager");
@@ -187,7 +190,7 @@ bool members_can_leave(const struct replica *r, uint64_t id, struct err *err)
 
 enum manager_status members_status(const struct replica *r, uint64_t id)
 {
-        if (!raft_members_find(replica_members(r), id))
+        if (!raft_members_is_voter(replica_members(r), id))
                 return MANAGER_UNREACHABLE;
         if (id == replica_status(r)->id)
                 return MANAGER_LEADER;

@@ -16,7 +16,10 @@ struct members *members_new(struct store *store);
 void members_free(struct members *m); /* NULL is fine */
 /* Call between turns. Returns when to call again at the latest: mono time. */
 int64_t members_run(struct members *m, struct replica *r, struct now now);
-/* Could the others still agree if this one left, as far as they are heard now? */
-bool members_can_leave(const struct replica *r, uint64_t id, struct err *err);
-/* UNREACHABLE also for one that has not joined yet. Only the leader can tell. */
+/* Could the others still agree if this one left, as far as they are heard now? Those that the state
+ * takes off the members already are not counted. */
+bool members_can_leave(const struct members *m, const struct replica *r, uint64_t id,
+                       struct err *err);
+/* UNREACHABLE also for one that does not vote yet: nobody may count on it. Only the leader can
+ * tell. */
 enum manager_status members_status(const struct replica *r, uint64_t id);

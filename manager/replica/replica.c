@@ -147,6 +147,11 @@ const struct raft_members *replica_members(const struct replica *r)
         return consensus_members(r->consensus);
 }
 
+bool replica_is_member(const struct replica *r, uint64_t id)
+{
+        return consensus_is_member(r->consensus, id);
+}
+
 int replica_progress(const struct replica *r, uint64_t id, struct raft_progress *ret)
 {
         return consensus_progress(r->consensus, id, ret);

@@ -60,6 +60,7 @@ void replica_free(struct replica *r); /* NULL is fine */
 
 const struct consensus_status *replica_status(const struct replica *r);
 const struct raft_members *replica_members(const struct replica *r);
+bool replica_is_member(const struct replica *r, uint64_t id); /* as consensus_is_member */
 int replica_progress(const struct replica *r, uint64_t id, struct raft_progress *ret);
 /* NULL: it is just being read. Not to be kept beyond the next call. */
 struct store *replica_store(struct replica *r);

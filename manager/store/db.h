@@ -76,6 +76,9 @@ void db_start(struct db *db, struct loop *loop, const struct db_events *events);
 /* Waits until all writes are durable; no event comes any more. NULL is fine. */
 void db_close(struct db *db);
 
+/* Removes the folder with all that is in it, for good. -EBUSY: a manager uses it. -ENOENT. */
+int db_remove(const char *dir, struct err *err);
+
 /* Takes what is in *w and empties it. In order; several may go into one transaction. A piece of a
  * snapshot goes to DIR/incoming.db at its offset (0: a new file); an install puts the tables of
  * that file in the place of ours, in one transaction. */

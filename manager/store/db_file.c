@@ -133,18 +133,38 @@ int db_file_failed_open(struct db_file *f, int code, struct err *err)
 
 /* --- opening ------------------------------------------------------------------------------------
  */
-static int lock_folder(struct db_file *f, const char *dir, struct err *err)
+/* The lock's descriptor. */
+static int lock_folder(const char *dir, struct err *err)
 {
         _cleanup_free_ char *path = xasprintf("%s/swarm.lock", dir);
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), e = errno;
 
-        f->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (f->lock_fd < 0)
-                return err_set(err, errno, "%s: %s", path, err_name(errno));
-        if (flock(f->lock_fd, LOCK_EX | LOCK_NB) == 0)
-                return 0;
-        if (errno == EWOULDBLOCK)
-                return err_set(err, EBUSY, "database %s: in use by another manager", f->path);
-        return err_set(err, errno, "%s: %s", path, err_name(errno));
+        if (fd < 0)
+                return err_set(err, e, "%s: %s", path, err_name(e));
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+                return fd;
+        e = errno;
+        close(fd);
+        if (e == EWOULDBLOCK)
+                return err_set(err, EBUSY, "database %s/swarm.db: in use by another manager", dir);
+        return err_set(err, e, "%s: %s", path, err_name(e));
+}
+
+/* Out of the way first, under the lock: who starts meanwhile finds nothing, or a folder that is
+ * locked. */
+int db_remove(const char *dir, struct err *err)
+{
+        _cleanup_free_ char *gone = xasprintf("%s.removed", dir);
+        _cleanup_close_ int lock_fd = lock_folder(dir, err);
+
+        if (lock_fd < 0)
+                return lock_fd;
+        int r = io_remove_tree(AT_FDCWD, gone); /* of an earlier one that was cut short */
+        if (r == 0 && rename(dir, gone) < 0)
+                r = -errno;
+        if (r == 0)
+                r = io_remove_tree(AT_FDCWD, gone);
+        return r < 0 ? err_set(err, -r, "%s: cannot be removed: %s", dir, err_name(r)) : 0;
 }
 
 /* So that SQLite's files get its permissions. */
@@ -327,7 +347,7 @@ int db_file_open(struct db_file *f, const char *dir, struct err *err)
         int r = io_mkdir_all(dir, 0700);
         if (r < 0)
                 return err_set(err, -r, "%s: %s", dir, err_name(r));
-        r = lock_folder(f, dir, err);
+        r = f->lock_fd = lock_folder(dir, err);
         if (r < 0)
                 return r;
         ballast_open(f, dir);

@@ -25,6 +25,16 @@ static void changed(struct store *s, struct node *node, int64_t wall_ms)
         tell(s, node, CHANGE_UPDATED);
 }
 
+size_t store_count_managers(const struct store *s)
+{
+        const struct node *node;
+        size_t n = 0, i;
+
+        MAP_FOREACH (node, i, &s->nodes)
+                n += node->role == ROLE_MANAGER;
+        return n;
+}
+
 struct node *node_new(struct id id)
 {
         struct node *node = xnew(struct node);

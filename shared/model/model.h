@@ -125,6 +125,7 @@ bool task_state_is_valid(uint32_t v);
 #define MESSAGE_BYTES_MAX    (4u << 20)
 #define BLOB_CHUNK_MAX       (1u << 20)
 #define CLUSTER_NODES_MAX    10000
+#define CLUSTER_MANAGERS_MAX 16
 #define CLUSTER_TASKS_MAX    1000000
 #define SERVICE_REPLICAS_MAX CLUSTER_TASKS_MAX
 #define NODE_TASKS_MAX       50000 /* wanted and not ended, on one node: it is full then */

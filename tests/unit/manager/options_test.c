@@ -102,12 +102,59 @@ static void test_address_is_kept(void **state)
         io_remove_tree(AT_FDCWD, dir);
 }
 
+/* What an agent leaves for the manager of a promoted node; what is told, or kept, wins. */
+static void test_promotion(void **state UNUSED)
+{
+        static const char WORD[] = "join: \"10.0.0.1:7377\"\nadvertise: \"10.0.0.9\"\n";
+        char dir[] = "/tmp/swarm-options-XXXXXX";
+        struct options o;
+        struct err err = {0};
+
+        assert_non_null(mkdtemp(dir));
+        _cleanup_free_ char *agent = xasprintf("%s/agent", dir);
+        _cleanup_free_ char *manager = xasprintf("%s/manager", dir);
+        _cleanup_free_ char *word = xasprintf("%s/agent/manager", dir);
+        _cleanup_free_ char *address = xasprintf("%s/manager/address", dir);
+        _cleanup_free_ char *plain = xasprintf("--data-dir %s", dir);
+        _cleanup_free_ char *init = xasprintf("--data-dir %s --init", dir);
+        assert_int_equal(io_mkdir_all(agent, 0700), 0);
+        assert_int_equal(io_mkdir_all(manager, 0700), 0);
+
+        assert_int_equal(parse(plain, &o, &err), 0);
+        assert_int_equal(options_take_promotion(&o, &err), 0);
+        assert_null(o.join);
+        assert_int_equal(io_write_file_atomic(AT_FDCWD, word, WORD, strlen(WORD), 0600), 0);
+        assert_int_equal(options_take_promotion(&o, &err), 0);
+        assert_string_equal(o.join, "10.0.0.1:7377");
+        assert_string_equal(o.advertise, "10.0.0.9:7377");
+        options_done(&o);
+
+        assert_int_equal(parse(init, &o, &err), 0);
+        assert_int_equal(options_take_promotion(&o, &err), 0);
+        assert_null(o.join);
+        options_done(&o);
+
+        assert_int_equal(io_write_file_atomic(AT_FDCWD, address, "10.0.0.8:1", 10, 0600), 0);
+        assert_int_equal(parse(plain, &o, &err), 0);
+        assert_int_equal(options_take_promotion(&o, &err), 0);
+        assert_string_equal(o.join, "10.0.0.1:7377");
+        assert_null(o.advertise);
+        options_done(&o);
+
+        assert_int_equal(io_write_file_atomic(AT_FDCWD, word, "join: [", 7, 0600), 0);
+        assert_int_equal(parse(plain, &o, &err), 0);
+        assert_true(options_take_promotion(&o, &err) < 0);
+        options_done(&o);
+        io_remove_tree(AT_FDCWD, dir);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_good),
                 cmocka_unit_test(test_bad),
                 cmocka_unit_test(test_address_is_kept),
+                cmocka_unit_test(test_promotion),
         };
 
         return cmocka_run_group_tests_name("options", tests, NULL, NULL);

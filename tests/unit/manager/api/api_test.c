@@ -471,16 +471,58 @@ static void test_node_update(void **state UNUSED)
         assert_string_equal(m->error, "node w1: label zone is not there");
         u.n_label_rm = 0;
         u.role = &number;
-        number.value = ROLE_MANAGER;
-        assert_int_equal(ASK(&r, node_update, NODE_UPDATE, &u)->code, 0);
-        assert_int_equal(node->role, ROLE_MANAGER);
-        store_set_node_manager(r.store, node, 7, "10.0.0.1:7377", r.now.wall_ms);
         number.value = 2;
         m = ASK(&r, node_update, NODE_UPDATE, &u);
         assert_string_equal(m->error, "node w1: unknown role");
-        number.value = ROLE_WORKER;
+        core_close(&r);
+}
+
+static bool is_only_manager(void *arg, uint64_t manager_id, struct err *err)
+{
+        assert_int_equal(manager_id, 77);
+        err_set(err, EBUSY, "it is the only manager");
+        return *(bool *)arg;
+}
+
+static void test_node_role(void **state UNUSED)
+{
+        struct turn_config config = {
+                .seed = 2, .version = "", .hostname = "m", .can_demote = is_only_manager};
+        Swarm__NodeUpdate u = SWARM__NODE_UPDATE__INIT;
+        Swarm__Number role = SWARM__NUMBER__INIT;
+        bool can_demote = false;
+        char key[32] = "k";
+        struct core r;
+        struct core_node n;
+
+        open_with_node(&r, &n);
+        struct node *node = store_find_node(r.store, n.id);
+        config.arg = &can_demote;
+        turn_free(r.turn);
+        r.turn = turn_new(r.store, &config, r.now);
+        u.ref = (char *)"w1";
+        u.role = &role;
+        role.value = ROLE_MANAGER;
         assert_int_equal(ASK(&r, node_update, NODE_UPDATE, &u)->code, 0);
-        assert_int_equal(node->manager_id, 0); /* it would come again as another one */
+        assert_int_equal(node->role, ROLE_MANAGER);
+        store_set_node_manager(r.store, node, 77, "10.0.0.9:7377", 1);
+        role.value = ROLE_WORKER;
+        const Swarm__Response *m = ASK(&r, node_update, NODE_UPDATE, &u);
+        assert_int_equal(m->code, EBUSY);
+        assert_string_equal(m->error, "node w1: cannot be demoted: it is the only manager");
+        assert_int_equal(node->role, ROLE_MANAGER);
+        can_demote = true;
+        assert_int_equal(ASK(&r, node_update, NODE_UPDATE, &u)->code, 0);
+        assert_int_equal(node->role, ROLE_WORKER);
+        assert_int_equal(node->manager_id, 0); /* never again under that id */
+        for (int i = 0; i < CLUSTER_MANAGERS_MAX; i++) {
+                key[1] = (char)('a' + i);
+                store_add_node(r.store, (struct id){5, (uint64_t)i + 1}, (uint8_t *)key,
+                               ROLE_MANAGER, 1);
+        }
+        role.value = ROLE_MANAGER;
+        m = ASK(&r, node_update, NODE_UPDATE, &u);
+        assert_string_equal(m->error, "node w1: the cluster has 16 managers, the most it can have");
         core_close(&r);
 }
 
@@ -695,6 +737,7 @@ int main(void)
                 cmocka_unit_test(test_tasks),
                 cmocka_unit_test(test_list_in_parts),
                 cmocka_unit_test(test_node_update),
+                cmocka_unit_test(test_node_role),
                 cmocka_unit_test(test_own_node),
                 cmocka_unit_test(test_cluster),
                 cmocka_unit_test(test_images),

@@ -590,6 +590,191 @@ static void test_start_and_stall(void **state UNUSED)
         core_close(&r);
 }
 
+/* A new leader goes on from what other managers heard; whatever they say, a node gets a moment to
+ * speak here, and the newest word counts. */
+static void test_heard_elsewhere(void **state UNUSED)
+{
+        static const struct turn_config config = {.seed = 2, .version = "", .hostname = "m"};
+        static const char *const names[] = {"w1", "w2", "w3", "w4", "w5", "w6", "w7"};
+        struct core_node n[7];
+        struct core r;
+
+        core_open(&r);
+        for (size_t i = 0; i < 7; i++)
+                core_add_node(&r, names[i], &n[i]);
+        turn_free(r.turn);
+        r.turn = turn_new(r.store, &config, r.now);
+        core_run(&r);
+        for (size_t i = 0; i < 4; i++)
+                core_register(&r, names[i], &n[i]);
+        int64_t now_ms = r.now.mono_ms;
+        turn_input_heard(r.turn, n[4].id, now_ms - 1000);
+        turn_input_heard(r.turn, n[5].id, now_ms - 9000);
+        turn_input_heard(r.turn, n[6].id, now_ms - 9000);
+        turn_input_heard(r.turn, n[6].id, now_ms - 500);
+        turn_input_heard(r.turn, n[6].id, now_ms - 2500);
+        core_run(&r);
+        live(&r, n, 4, 1500);
+        assert_int_not_equal(state_of(&r, &n[5]), NODE_DOWN);
+        assert_int_equal(state_of(&r, &n[6]), NODE_SUSPECT);
+        live(&r, n, 4, 500);
+        assert_int_equal(state_of(&r, &n[5]), NODE_DOWN);
+        live(&r, n, 4, 1500);
+        assert_int_not_equal(state_of(&r, &n[4]), NODE_DOWN);
+        live(&r, n, 4, 500);
+        assert_int_equal(state_of(&r, &n[4]), NODE_DOWN);
+        assert_int_not_equal(state_of(&r, &n[6]), NODE_DOWN);
+        core_register(&r, names[6], &n[6]);
+        assert_int_equal(state_of(&r, &n[6]), NODE_READY);
+        /* late news of one that speaks here change nothing */
+        turn_input_heard(r.turn, n[6].id, now_ms - 9000);
+        core_run(&r);
+        live(&r, n, 4, 1500);
+        assert_int_equal(state_of(&r, &n[6]), NODE_READY);
+        for (size_t i = 0; i < 4; i++)
+                assert_int_equal(state_of(&r, &n[i]), NODE_READY);
+        core_close(&r);
+}
+
+/* A manager that leads again has nodes in its store that were suspect when it led before. */
+static void test_suspect_of_before(void **state UNUSED)
+{
+        static const struct turn_config config = {.seed = 2, .version = "", .hostname = "m"};
+        static const char *const names[] = {"w1", "w2", "w3"};
+        struct core_node n[3];
+        struct core r;
+
+        core_open(&r);
+        for (size_t i = 0; i < 3; i++)
+                core_add_node(&r, names[i], &n[i]);
+        live(&r, n, 2, 3000);
+        assert_int_equal(state_of(&r, &n[2]), NODE_SUSPECT);
+        turn_free(r.turn);
+        r.turn = turn_new(r.store, &config, r.now);
+        core_run(&r);
+        assert_int_equal(state_of(&r, &n[2]), NODE_READY);
+        for (size_t i = 0; i < 2; i++)
+                core_register(&r, names[i], &n[i]);
+        live(&r, n, 2, 14000);
+        assert_int_equal(state_of(&r, &n[2]), NODE_DOWN);
+        core_close(&r);
+}
+
+/* --- managers -----------------------------------------------------------------------------------
+ */
+static const Swarm__HeartbeatReply *beat(struct core *r, const struct core_node *n)
+{
+        core_drop_effects(r);
+        core_heartbeat(r, n, 0);
+        core_run(r);
+        const Swarm__ManagerMessage *m = core_take_message(r, to(n), KIND(HEARTBEAT));
+        assert_non_null(m);
+        return m->heartbeat;
+}
+
+static void test_managers_are_told_once(void **state UNUSED)
+{
+        struct core_node n[2];
+        struct core r;
+
+        core_open(&r);
+        core_add_node(&r, "w1", &n[0]);
+        assert_int_equal(beat(&r, &n[0])->n_managers, 0);
+        turn_managers_changed(r.turn);
+        core_add_node(&r, "w2", &n[1]); /* by its session */
+        const Swarm__HeartbeatReply *m = beat(&r, &n[0]);
+        assert_int_equal(m->n_managers, 1);
+        assert_string_equal(m->managers[0], "10.0.0.1:7377");
+        assert_int_equal(beat(&r, &n[0])->n_managers, 0);
+        assert_int_equal(beat(&r, &n[1])->n_managers, 0);
+        core_close(&r);
+}
+
+static void test_role_is_told(void **state UNUSED)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__NodeUpdate u = SWARM__NODE_UPDATE__INIT;
+        Swarm__Number role = SWARM__NUMBER__INIT;
+        struct core_node n;
+        struct core r;
+
+        core_open(&r);
+        core_add_node(&r, "w1", &n);
+        assert_int_equal(beat(&r, &n)->role, ROLE_WORKER);
+        role.value = ROLE_MANAGER;
+        u.ref = (char *)"w1";
+        u.role = &role;
+        q.kind_case = SWARM__REQUEST__KIND_NODE_UPDATE;
+        q.node_update = &u;
+        assert_int_equal(core_ask(&r, &q)->code, 0);
+        assert_int_equal(beat(&r, &n)->role, ROLE_MANAGER);
+        core_drop_effects(&r);
+        core_say_register(&r, "w1", &n);
+        core_run(&r);
+        const Swarm__ManagerMessage *m = core_take_message(&r, to(&n), KIND(SESSION_START));
+        assert_non_null(m);
+        assert_int_equal(m->session_start->role, ROLE_MANAGER);
+        core_close(&r);
+}
+
+static const Swarm__ManagerMessage *join_beside(struct core *r, const struct core_node *n,
+                                                Swarm__ManagerMessage__KindCase kind)
+{
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+        Swarm__Join j = SWARM__JOIN__INIT;
+        struct peer from = {.connection = n->connection + 1, .node = n->id};
+
+        j.role = ROLE_MANAGER;
+        j.manager_id = 77;
+        j.manager_address = (char *)"10.0.0.9:7377";
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_JOIN;
+        m.join = &j;
+        core_say(r, from, n->key, &m);
+        core_run(r);
+        return core_take_message(r, (struct peer){.connection = from.connection}, kind);
+}
+
+/* The manager of a promoted node joins with its node's key: it is answered where it asks, and the
+ * agent's session stays. */
+static void test_manager_beside_agent(void **state UNUSED)
+{
+        struct core_node n;
+        struct core r;
+
+        core_open(&r);
+        core_add_node(&r, "w1", &n);
+        struct node *node = store_find_node(r.store, n.id);
+        const Swarm__ManagerMessage *m = join_beside(&r, &n, KIND(REFUSED));
+        assert_non_null(m);
+        assert_int_equal(m->refused->code, EACCES);
+        assert_int_equal(node->manager_id, 0);
+        store_set_node_spec(r.store, node, node->availability, ROLE_MANAGER, NULL, 0, 1);
+        assert_non_null(join_beside(&r, &n, KIND(JOINED)));
+        assert_int_equal(node->manager_id, 77);
+        assert_string_equal(node->manager_address, "10.0.0.9:7377");
+        assert_int_equal(beat(&r, &n)->role, ROLE_MANAGER);
+        core_close(&r);
+}
+
+static void test_managers_are_limited(void **state UNUSED)
+{
+        char key[32] = "k0";
+        struct core r;
+
+        core_open(&r);
+        for (int i = 0; i < CLUSTER_MANAGERS_MAX; i++) {
+                key[1] = (char)('a' + i);
+                store_add_node(r.store, (struct id){5, (uint64_t)i + 1}, (uint8_t *)key,
+                               ROLE_MANAGER, 1);
+        }
+        const Swarm__ManagerMessage *m =
+                join(&r, CORE_MANAGER_SECRET, ROLE_MANAGER, "m", KIND(REFUSED));
+        assert_non_null(m);
+        assert_int_equal(m->refused->code, ENOSPC);
+        assert_non_null(join(&r, CORE_WORKER_SECRET, ROLE_WORKER, "w", KIND(JOINED)));
+        core_close(&r);
+}
+
 static void test_orphans(void **state UNUSED)
 {
         struct core_node n[3];
@@ -669,6 +854,12 @@ int main(void)
                 cmocka_unit_test(test_mass_failure),
                 cmocka_unit_test(test_mass_failure_in_turn),
                 cmocka_unit_test(test_start_and_stall),
+                cmocka_unit_test(test_heard_elsewhere),
+                cmocka_unit_test(test_suspect_of_before),
+                cmocka_unit_test(test_managers_are_told_once),
+                cmocka_unit_test(test_role_is_told),
+                cmocka_unit_test(test_manager_beside_agent),
+                cmocka_unit_test(test_managers_are_limited),
                 cmocka_unit_test(test_orphans),
                 cmocka_unit_test(test_removed_node),
         };
