@@ -238,6 +238,8 @@ static void on_session_message(struct agent *a, struct now now, const Swarm__Man
         switch (m->kind_case) {
         case SWARM__MANAGER_MESSAGE__KIND_HEARTBEAT:
                 session_on_heartbeat(&a->session, m->heartbeat, now.mono_ms);
+                if (p->on_heartbeat)
+                        p->on_heartbeat(p->arg, m->heartbeat);
                 break;
         case SWARM__MANAGER_MESSAGE__KIND_ASSIGNMENTS:
                 on_assignments(a, now, m->assignments);

@@ -70,6 +70,8 @@ struct agent_ports {
         bool (*is_disk_full)(void *arg);
         /* The node's id and labels, as the manager tells them (templates need them). */
         void (*on_session)(void *arg, const Swarm__Session *m);
+        /* The managers, when they are others now, and the node's role. May be NULL. */
+        void (*on_heartbeat)(void *arg, const Swarm__HeartbeatReply *m);
         /* The manager will not have us: EACCES: the node was removed; EPROTO. May be NULL. */
         void (*on_refused)(void *arg, const Swarm__Refused *m);
 };

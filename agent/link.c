@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "shared/base/buf.h"
 #include "shared/base/io.h"
 #include "shared/base/log.h"
 #include "shared/base/mem.h"
+#include "shared/base/rng.h"
 #include "shared/base/str.h"
 #include "shared/identity/identity.h"
 #include "shared/model/model.h"
@@ -31,9 +33,11 @@ struct link {
         uint8_t cluster_key[NET_KEY_BYTES];
         char key_text[IDENTITY_KEY_TEXT_LEN + 1];
         char secret[IDENTITY_SECRET_TEXT_LEN + 1]; /* "": no token */
-        char **managers;
-        size_t turn; /* which of them is next */
-        int joins;   /* sent over this connection, unanswered */
+        char **managers; /* in an order of this agent's own, but for those of the start */
+        size_t turn;     /* which of them is next */
+        char *current;   /* the present one, or the last; NULL: none yet */
+        struct rng rng;
+        int joins; /* sent over this connection, unanswered */
         struct id node;
         bool has_kept;    /* the list is on disk as it is here */
         bool has_manager; /* the data-dir is a manager's as well */
@@ -161,15 +165,57 @@ static void on_message(void *arg, const uint8_t *p, size_t n)
 
 /* --- connecting ----------------------------------------------------------------------------------
  */
+/* The connection is of no use. Others have lost theirs at the same moment. */
+static void move(struct link *k)
+{
+        net_client_close(k->client);
+        k->client = NULL;
+        loop_timer_set(k->timer, (int64_t)rng_below(&k->rng, LINK_MOVE_MS));
+        k->config.on_broken(k->config.arg);
+}
+
+static void on_broken(void *arg)
+{
+        struct link *k = arg;
+
+        log_debug("the connection broke manager=%s", k->current);
+        move(k);
+}
+
+/* The only manager that is known is tried again by the connection itself. */
+static void on_unreachable(void *arg)
+{
+        struct link *k = arg;
+
+        log_debug("nobody listens manager=%s", k->current);
+        if (strv_len(k->managers) > 1)
+                move(k);
+}
+
+/* The next one, but not the present one again if there is another. */
+static const char *choose(struct link *k)
+{
+        size_t n = strv_len(k->managers);
+        const char *next = k->managers[k->turn++ % n];
+
+        if (n > 1 && k->current && str_is_equal(next, k->current))
+                next = k->managers[k->turn++ % n];
+        free(k->current);
+        k->current = xstrdup(next);
+        return k->current;
+}
+
 static void connect_next(struct link *k)
 {
-        const char *manager = k->managers[k->turn++ % strv_len(k->managers)];
+        const char *manager = choose(k);
         _cleanup_free_ char *endpoint = xasprintf("tcp://%s", manager);
         struct net_client_config c = {.endpoint = endpoint,
                                       .keys = &k->keys,
                                       .server_key = k->cluster_key,
                                       .arg = k,
-                                      .on_message = on_message};
+                                      .on_message = on_message,
+                                      .on_broken = on_broken,
+                                      .on_unreachable = on_unreachable};
         struct err err = {0};
 
         net_client_close(k->client);
@@ -221,6 +267,8 @@ int link_open(struct loop *l, const struct link_config *c, struct link **ret, st
 
         k->config = *c;
         k->loop = l;
+        if (getrandom(&k->rng.state, sizeof(k->rng.state), 0) < 0)
+                abort();
         int r = check_key_is_there(k, err);
         if (r == 0)
                 r = identity_make_node_key(c->data_dir, &k->keys, err);
@@ -255,6 +303,7 @@ void link_close(struct link *k)
         if (k->net)
                 net_free(k->net);
         strv_free(k->managers);
+        free(k->current);
         free(k);
 }
 
@@ -292,35 +341,58 @@ bool link_join_again(struct link *k)
         return true;
 }
 
+static void shuffle(struct link *k, char **v)
+{
+        for (size_t i = strv_len(v); i > 1; i--) {
+                size_t j = (size_t)rng_below(&k->rng, i);
+                char *other = v[j];
+
+                v[j] = v[i - 1];
+                v[i - 1] = other;
+        }
+}
+
+/* Both without doubles. */
+static bool has_same(char **a, char **b)
+{
+        bool is_same = strv_len(a) == strv_len(b);
+
+        for (size_t i = 0; is_same && a && a[i]; i++)
+                is_same = strv_has(b, a[i]);
+        return is_same;
+}
+
+static void keep_managers(struct link *k)
+{
+        _cleanup_buf_ struct buf b = {0};
+
+        for (size_t i = 0; k->managers[i]; i++)
+                buf_printf(&b, "%s\n", k->managers[i]);
+        keep(k, "managers", buf_str(&b));
+        k->has_kept = true;
+}
+
 void link_set_managers(struct link *k, char *const *managers, size_t n)
 {
         char **now = NULL;
-        struct buf b = {0};
 
-        for (size_t i = 0; i < MIN(n, (size_t)LINK_MANAGERS_MAX); i++) {
-                if (!*managers[i] || !text_is_valid(managers[i]))
-                        continue;
-                strv_push(&now, managers[i]);
-                buf_printf(&b, "%s\n", managers[i]);
+        for (size_t i = 0; i < MIN(n, (size_t)LINK_MANAGERS_MAX); i++)
+                if (*managers[i] && text_is_valid(managers[i]) && !strv_has(now, managers[i]))
+                        strv_push(&now, managers[i]);
+        if (!now || (k->has_kept && has_same(now, k->managers))) {
+                strv_free(now);
+                return;
         }
-        bool is_same = strv_len(now) == strv_len(k->managers);
-        for (size_t i = 0; is_same && now && now[i]; i++)
-                is_same = strv_has(k->managers, now[i]);
-        if (now && (!is_same || !k->has_kept)) {
-                k->has_kept = true;
-                strv_free(k->managers);
-                k->managers = STEAL_PTR(now);
-                keep(k, "managers", buf_str(&b));
-        }
-        strv_free(now);
-        buf_done(&b);
+        shuffle(k, now);
+        strv_free(k->managers);
+        k->managers = now;
+        k->turn = 0;
+        keep_managers(k);
 }
 
 const char *link_manager(const struct link *k)
 {
-        size_t n = strv_len(k->managers);
-
-        return k->managers[(k->turn ? k->turn - 1 : 0) % n];
+        return k->current ? k->current : k->managers[0];
 }
 
 void link_describe(struct link *k, const Swarm__NodeDescription *d)

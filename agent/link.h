@@ -1,6 +1,8 @@
 /*
  * link: the agent's line to a manager: which one, joining the cluster once, and one connection at a
- * time. Place in the flow: between the network and the agent's core. What can fail: a token that is
+ * time. When that breaks, another manager is tried within LINK_MOVE_MS, at a moment and with a
+ * manager drawn by lot: so a crowd of agents that loses its manager spreads over those that are
+ * left. Place in the flow: between the network and the agent's core. What can fail: a token that is
  * refused, a data-dir that belongs to another cluster; both end the agent with one line.
  *
  * On disk, below DIR: node.key, cluster.pub (shared with a manager of this machine), agent/node.id
@@ -14,6 +16,7 @@
 #include "shared/loop/loop.h"
 
 #define LINK_MANAGERS_MAX 64
+#define LINK_MOVE_MS      1000
 
 struct link;
 
@@ -24,6 +27,9 @@ struct link_config {
         void *arg;
         void (*on_connected)(void *arg); /* joined, with a fresh connection: never in a call */
         void (*on_message)(void *arg, const uint8_t *p, size_t n);
+        /* The connection broke, or there is none to be had: others are tried, until on_connected.
+         */
+        void (*on_broken)(void *arg);
         void (*on_refused)(void *arg, const char *text); /* the cluster will not have us, ever */
 };
 
@@ -41,7 +47,8 @@ bool link_join_again(struct link *k);
 void link_set_managers(struct link *k, char *const *managers, size_t n);
 /* The node's id; zero before it joined. */
 struct id link_node(const struct link *k);
-/* The present manager: HOST:PORT. Valid until the next call of another function. */
+/* The present manager, or the last one: HOST:PORT. Valid until the next call of another function.
+ */
 const char *link_manager(const struct link *k);
 /* In place of the description that it was opened with. */
 void link_describe(struct link *k, const Swarm__NodeDescription *d);

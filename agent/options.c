@@ -52,6 +52,9 @@ static const struct config_flag FLAGS[] = {
          "KIND=N|KIND=NAME,...", "what services may reserve besides; may be repeated"},
         {"shim", CONFIG_STR, offsetof(struct agent_options, shim), "PATH",
          "the supervisor's program (swarm-shim beside this program)"},
+        {"manager", CONFIG_STR, offsetof(struct agent_options, manager), "PATH",
+         "the manager's program, run once the node is promoted (swarm-manager beside this "
+         "program)"},
         {"cgroup-parent", CONFIG_STR, offsetof(struct agent_options, cgroup_parent), "NAME",
          "parent of the containers' cgroups (swarm-<key of the node>)"},
         {"log-level", CONFIG_STR, offsetof(struct agent_options, log_level), "LEVEL",
@@ -60,15 +63,9 @@ static const struct config_flag FLAGS[] = {
 
 /* The flags that a later start may leave out: then they are what an earlier one told. Told empty
  * (a number: 0) they are forgotten. */
-static const char *const KEPT[] = {"advertise",
-                                   "label",
-                                   "reserve-cpu",
-                                   "reserve-memory",
-                                   "generic-resource",
-                                   "hostname",
-                                   "shim",
-                                   "cgroup-parent",
-                                   NULL};
+static const char *const KEPT[] = {"advertise",        "label",    "reserve-cpu", "reserve-memory",
+                                   "generic-resource", "hostname", "shim",        "manager",
+                                   "cgroup-parent",    NULL};
 #define NOT_TOLD (-1) /* of a number */
 
 static const struct config_program PROGRAM = {
@@ -290,7 +287,7 @@ static int remember(const struct agent_options *o, const char *path, struct err 
 /* What was told to be empty is as if it had never been told. */
 static void open_empty(struct agent_options *o)
 {
-        char **texts[] = {&o->advertise, &o->hostname, &o->shim, &o->cgroup_parent};
+        char **texts[] = {&o->advertise, &o->hostname, &o->shim, &o->manager, &o->cgroup_parent};
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
                 if (*texts[i] && !**texts[i])
@@ -320,6 +317,8 @@ int agent_options_find_programs(struct agent_options *o, struct err *err)
                 o->shim = find_program("swarm-shim");
         if (access(o->shim, X_OK) < 0)
                 return err_set(err, errno, "--shim: %s: %s", o->shim, err_name(errno));
+        if (!o->manager) /* looked for when it is needed */
+                o->manager = find_program("swarm-manager");
         o->unpack = find_program("swarm-unpack");
         if (access(o->unpack, X_OK) < 0)
                 return err_set(err, errno, "%s: %s", o->unpack, err_name(errno));

@@ -9,8 +9,8 @@
 #include "shared/base/log.h"
 
 struct agent_options {
-        char *data_dir, *join, *token, *advertise, *hostname, *shim, *unpack, *cgroup_parent,
-                *log_level;
+        char *data_dir, *join, *token, *advertise, *hostname, *shim, *unpack, *manager,
+                *cgroup_parent, *log_level;
         char **labels, **generic;
         int64_t reserve_cpu, reserve_memory;
         enum log_level level;

@@ -20,6 +20,7 @@
 #include "agent/journal/journal.h"
 #include "agent/link.h"
 #include "agent/logs/logs.h"
+#include "agent/promote.h"
 #include "shared/base/io.h"
 #include "shared/base/list.h"
 #include "shared/base/log.h"
@@ -52,6 +53,7 @@ struct daemon {
         struct journal *journal;
         struct containers *containers;
         struct agent_logs *logs;
+        struct promote *promote;
         struct agent *core;
         struct list outgoing;
         size_t n_outgoing;
@@ -209,17 +211,28 @@ static bool port_is_disk_full(void *arg)
         return is_full;
 }
 
+/* Told once: it may take long, or for ever if we were removed. */
+static void lose_manager(struct daemon *d, const char *why)
+{
+        if (!d->is_lost)
+                log_warn("%s: trying again, containers go on manager=%s", why,
+                         link_manager(d->link));
+        d->is_lost = true;
+}
+
 static void port_reconnect(void *arg)
 {
         struct daemon *d = arg;
 
         if (d->is_leaving)
                 return;
-        if (!d->is_lost) /* once: it may stay silent for long, or for good if we were removed */
-                log_warn("the manager is silent: trying again, containers go on manager=%s",
-                         link_manager(d->link));
-        d->is_lost = true;
+        lose_manager(d, "the manager is silent");
         link_reconnect(d->link);
+}
+
+static void on_broken(void *arg)
+{
+        lose_manager(arg, "the connection to the manager is lost");
 }
 
 static void on_connected(void *arg)
@@ -274,6 +287,7 @@ static void port_session(void *arg, const Swarm__Session *m)
         struct daemon *d = arg;
 
         link_set_managers(d->link, m->managers, m->n_managers);
+        promote_set_role(d->promote, (enum node_role)m->role);
         agent_logs_on_session(d->logs);
         image_store_on_session(containers_images(d->containers));
         if (d->is_lost)
@@ -286,6 +300,14 @@ static void port_session(void *arg, const Swarm__Session *m)
                d->description->hostname, link_manager(d->link));
         fflush(stdout);
         notify_service_manager("READY=1");
+}
+
+static void port_heartbeat(void *arg, const Swarm__HeartbeatReply *m)
+{
+        struct daemon *d = arg;
+
+        link_set_managers(d->link, m->managers, m->n_managers);
+        promote_set_role(d->promote, (enum node_role)m->role);
 }
 
 /* --- containers, images, logs --------------------------------------------------------------------
@@ -510,6 +532,7 @@ static void make_core(struct daemon *d)
                                     .on_log_ack = port_log_ack,
                                     .is_disk_full = port_is_disk_full,
                                     .on_session = port_session,
+                                    .on_heartbeat = port_heartbeat,
                                     .on_refused = port_refused};
         struct agent_config config = {.description = d->description};
 
@@ -529,6 +552,7 @@ static int open_link(struct daemon *d, struct err *err)
                                 .arg = d,
                                 .on_connected = on_connected,
                                 .on_message = on_message,
+                                .on_broken = on_broken,
                                 .on_refused = on_refused};
 
         if (r == 0)
@@ -537,6 +561,28 @@ static int open_link(struct daemon *d, struct err *err)
                 return r;
         add_address(d);
         return 0;
+}
+
+static const char *own_address(void *arg)
+{
+        return ((struct daemon *)arg)->description->address;
+}
+
+static const char *some_manager(void *arg)
+{
+        return link_manager(((struct daemon *)arg)->link);
+}
+
+static void open_promote(struct daemon *d)
+{
+        struct promote_config c = {.data_dir = d->options->data_dir,
+                                   .program = d->options->manager,
+                                   .unit = promote_find_unit(d->options->data_dir),
+                                   .arg = d,
+                                   .address = own_address,
+                                   .manager = some_manager};
+
+        d->promote = promote_new(d->loop, &c);
 }
 
 static int open_parts(struct daemon *d, struct err *err)
@@ -555,6 +601,7 @@ static int open_parts(struct daemon *d, struct err *err)
         if (r < 0)
                 return r;
         make_core(d);
+        open_promote(d);
         r = open_containers(d, err);
         if (r == 0)
                 r = take_over(d, err);
@@ -571,6 +618,7 @@ static void close_parts(struct daemon *d)
         agent_logs_free(d->logs);
         containers_close(d->containers);
         agent_free(d->core);
+        promote_free(d->promote);
         link_close(d->link);
         journal_close(d->journal);
         loop_timer_free(d->timer);
