@@ -1,4 +1,4 @@
-/* The commands of the noun "node": inspect, ls, ps, rm, update. */
+/* The commands of the noun "node": demote, inspect, ls, promote, ps, rm, update. */
 #include <stdio.h>
 #include <string.h>
 
@@ -283,6 +283,73 @@ static int run_update(struct ctl *ctl, const struct args *args)
         return r;
 }
 
+/* --- promote, demote -----------------------------------------------------------------------------
+ */
+static int ask_role(struct ctl *ctl, char *ref, enum node_role *ret)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__RefList refs = SWARM__REF_LIST__INIT;
+        _cleanup_responses_ struct responses parts = {0};
+        size_t n;
+
+        refs.refs = &ref;
+        refs.n_refs = 1;
+        q.kind_case = SWARM__REQUEST__KIND_NODE_GET;
+        q.node_get = &refs;
+        int r = list_call(ctl, &q, &parts);
+        if (r)
+                return r;
+        _cleanup_free_ Swarm__Node **nodes = collect(&parts, &n);
+        *ret = n ? (enum node_role)nodes[0]->role : ROLE_WORKER;
+        return 0;
+}
+
+static int set_role(struct ctl *ctl, char *ref, enum node_role role)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__NodeUpdate u = SWARM__NODE_UPDATE__INIT;
+        Swarm__Number number = SWARM__NUMBER__INIT;
+        enum node_role now = role;
+        int r = ask_role(ctl, ref, &now);
+
+        if (r)
+                return r;
+        if (now == role) {
+                printf("Node %s is already a %s.\n", ref, node_role_name(role));
+                return 0;
+        }
+        number.value = role;
+        u.ref = ref;
+        u.role = &number;
+        q.kind_case = SWARM__REQUEST__KIND_NODE_UPDATE;
+        q.node_update = &u;
+        r = ctl_call(ctl, &q, NULL);
+        if (r == 0)
+                printf(role == ROLE_MANAGER ? "Node %s promoted to a manager in the swarm.\n"
+                                            : "Manager %s demoted in the swarm.\n",
+                       ref);
+        return r;
+}
+
+static int set_roles(struct ctl *ctl, const struct args *args, enum node_role role)
+{
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < args->n_rest; i++)
+                r = set_role(ctl, args->rest[i], role);
+        return r;
+}
+
+static int run_promote(struct ctl *ctl, const struct args *args)
+{
+        return set_roles(ctl, args, ROLE_MANAGER);
+}
+
+static int run_demote(struct ctl *ctl, const struct args *args)
+{
+        return set_roles(ctl, args, ROLE_WORKER);
+}
+
 static int run_rm(struct ctl *ctl, const struct args *args)
 {
         Swarm__Request q = SWARM__REQUEST__INIT;
@@ -323,6 +390,8 @@ static const struct flag update_flags[] = {
         {0},
 };
 
+static const struct flag no_flags[] = {{0}};
+
 static const struct flag rm_flags[] = {
         {"force", 'f', FLAG_BOOL, "Also a node that is not down", NULL},
         {0},
@@ -335,6 +404,7 @@ static const struct flag rm_flags[] = {
         }
 
 const struct command cmd_node[] = {
+        COMMAND("demote", "NODE [NODE...]", "Make managers workers", 1, -1, no_flags, run_demote),
         COMMAND("inspect", "self|NODE [NODE...]", "Show nodes in detail", 1, -1, inspect_flags,
                 run_inspect),
         {.noun = "node",
@@ -344,6 +414,7 @@ const struct command cmd_node[] = {
          .summary = "List nodes",
          .flags = {{ls_flags}},
          .run = run_ls},
+        COMMAND("promote", "NODE [NODE...]", "Make workers managers", 1, -1, no_flags, run_promote),
         COMMAND("ps", "[NODE...]", "List the tasks of nodes (default: self)", 0, -1, tasks_flags,
                 run_ps),
         {.noun = "node",
