@@ -145,7 +145,7 @@ void backups_on_get(struct backups *b, uint64_t connection, uint64_t number,
 
 void backups_on_client_gone(struct backups *b, uint64_t connection)
 {
-        struct backup *c = find(b, connection);
+        struct backup *c = b ? find(b, connection) : NULL;
 
         if (c && c->fd >= 0)
                 backup_close(c);

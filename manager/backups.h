@@ -25,6 +25,6 @@ struct backups *backups_new(const struct backups_config *c);
 void backups_free(struct backups *b); /* NULL is fine */
 void backups_on_get(struct backups *b, uint64_t connection, uint64_t number,
                     const Swarm__BackupGet *m);
-void backups_on_client_gone(struct backups *b, uint64_t connection);
+void backups_on_client_gone(struct backups *b, uint64_t connection); /* NULL is fine */
 /* False: the copy is not one of a backup. */
 bool backups_on_copied(struct backups *b, uint64_t tag, int error, uint64_t size);

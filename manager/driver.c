@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "manager/front.h"
+#include "manager/peers/peers.h"
 #include "manager/replica/members.h"
 #include "manager/snapshots.h"
 #include "shared/base/log.h"
@@ -529,6 +530,26 @@ static void on_client_gone(void *arg, uint64_t number)
         front_on_gone(((struct driver *)arg)->front, number);
 }
 
+static int send_here(void *arg, uint64_t connection, const uint8_t *p, size_t n)
+{
+        return net_send(((struct driver *)arg)->server, connection, p, n);
+}
+
+static int send_peer(void *arg, uint64_t to, const Swarm__PeerMessage *m)
+{
+        return peers_send(((struct driver *)arg)->peers, to, m);
+}
+
+static void drop_here(void *arg, uint64_t connection)
+{
+        net_drop(((struct driver *)arg)->server, connection);
+}
+
+static void forget_key(void *arg, const uint8_t key[NET_KEY_BYTES])
+{
+        net_forget_key(((struct driver *)arg)->server, key);
+}
+
 static void release(void *arg, struct list *effects)
 {
         front_release(((struct driver *)arg)->front, effects);
@@ -731,6 +752,9 @@ static int open_network(struct driver *d, struct err *err)
                                      .on_broken = on_peer_broken};
         struct relay_config relay = {.id = c->state->id,
                                      .arg = d,
+                                     .send = send_here,
+                                     .send_peer = send_peer,
+                                     .drop = drop_here,
                                      .on_input = on_input,
                                      .on_gone = on_client_gone,
                                      .no_leader = no_leader};
@@ -738,10 +762,10 @@ static int open_network(struct driver *d, struct err *err)
 
         if (r < 0)
                 return r;
-        peers.server = relay.server = d->server;
-        relay.peers = d->peers = peers_new(&peers);
+        peers.server = d->server;
+        d->peers = peers_new(&peers);
         d->relay = relay_new(&relay);
-        d->front = front_new(&(struct front_config){d->relay, d->server, d->backups});
+        d->front = front_new(&(struct front_config){d->relay, d->backups, d, forget_key});
         return 0;
 }
 

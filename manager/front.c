@@ -272,7 +272,7 @@ static void forget_key(struct front *f, const struct effect *e)
         struct route *route = map_get_id(&f->routes, e->peer.node);
 
         gate_forget(f->gate, e->key);
-        net_forget_key(f->config.server, e->key);
+        f->config.forget_key(f->config.arg, e->key);
         if (route) {
                 map_remove(&f->routes, route);
                 free(route);

@@ -16,14 +16,16 @@ struct front;
 
 struct front_config {
         struct relay *relay;
-        struct net_server *server;
         struct backups *backups;
+        void *arg;
+        /* Whoever bears the key is a stranger to the transport from now on. */
+        void (*forget_key)(void *arg, const uint8_t key[NET_KEY_BYTES]);
 };
 
 struct front *front_new(const struct front_config *c);
 void front_free(struct front *f); /* NULL is fine */
 
-/* This manager leads, until front_end. All is borrowed. */
+/* This manager leads, until front_end. All is borrowed; blobs NULL: nobody asks for any. */
 void front_begin(struct front *f, struct turn *turn, struct store *store, struct blobs *blobs);
 void front_end(struct front *f);
 

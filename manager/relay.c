@@ -194,7 +194,7 @@ static int send_down(struct relay *r, struct conn *c, const uint8_t *p, size_t n
         down.message = (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p};
         m.kind_case = SWARM__PEER_MESSAGE__KIND_RELAY_DOWN;
         m.relay_down = &down;
-        return peers_send(r->config.peers, c->peer, &m);
+        return r->config.send_peer(r->config.arg, c->peer, &m);
 }
 
 static int send_to(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
@@ -203,7 +203,7 @@ static int send_to(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
                 return send_down(r, c, p, n);
         if (c->is_client && relay_is_request(p, n) && is_last_response(p, n))
                 note_answered(c, request_number(p, n));
-        return net_send(r->config.server, c->remote.lo, p, n);
+        return r->config.send(r->config.arg, c->remote.lo, p, n);
 }
 
 int relay_send(struct relay *r, uint64_t number, const uint8_t *p, size_t n)
@@ -220,7 +220,7 @@ void relay_drop(struct relay *r, uint64_t number)
         if (c && c->peer)
                 send_down(r, c, NULL, 0);
         else if (c)
-                net_drop(r->config.server, c->remote.lo);
+                r->config.drop(r->config.arg, c->remote.lo);
 }
 
 static void refuse(struct relay *r, struct conn *c, uint64_t number, int code, const char *text)
@@ -248,7 +248,7 @@ static int send_up(struct relay *r, const struct conn *c, const uint8_t *p, size
         up.message = (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p};
         m.kind_case = SWARM__PEER_MESSAGE__KIND_RELAY_UP;
         m.relay_up = &up;
-        return peers_send(r->config.peers, r->leader, &m);
+        return r->config.send_peer(r->config.arg, r->leader, &m);
 }
 
 static void hold(struct relay *r, struct conn *c, const uint8_t *p, size_t n, int64_t now_ms)

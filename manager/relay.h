@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "manager/peers/peers.h"
+#include "proto/peer.pb-c.h"
 #include "shared/base/time.h"
 #include "shared/net/net.h"
 
@@ -26,10 +26,12 @@ struct relay_sender {
 };
 
 struct relay_config {
-        struct net_server *server;
-        struct peers *peers;
         uint64_t id; /* of this manager */
         void *arg;
+        /* To a connection at this manager: as net_send. To another manager: as peers_send. */
+        int (*send)(void *arg, uint64_t connection, const uint8_t *p, size_t n);
+        int (*send_peer)(void *arg, uint64_t to, const Swarm__PeerMessage *m);
+        void (*drop)(void *arg, uint64_t connection); /* as net_drop */
         /* This manager leads: a message for it. */
         void (*on_input)(void *arg, const struct relay_sender *from, const uint8_t *p, size_t n);
         void (*on_gone)(void *arg, uint64_t number);

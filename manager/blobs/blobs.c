@@ -319,6 +319,8 @@ bool blobs_on_request(struct blobs *b, uint64_t connection, const Swarm__Request
 
 void blobs_on_gone(struct blobs *b, uint64_t connection)
 {
+        if (!b)
+                return;
         upload_on_client_gone(b, connection);
         serve_on_gone(b, connection);
 }

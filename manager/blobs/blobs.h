@@ -53,7 +53,7 @@ bool blobs_on_request(struct blobs *b, uint64_t connection, const Swarm__Request
  * fills a bounded part of the memory, whatever they ask for and however often they connect. */
 void blobs_on_get(struct blobs *b, struct id node, uint64_t connection, const Swarm__BlobGet *m);
 void blobs_on_ack(struct blobs *b, uint64_t connection, uint64_t receipt);
-/* Of a client or an agent. */
+/* Of a client or an agent. NULL is fine. */
 void blobs_on_gone(struct blobs *b, uint64_t connection);
 
 /* May this image be created? All blobs must be here and of the told sizes, the config must be one,
