@@ -3,6 +3,7 @@
  * failure prints the seed that repeats it.
  */
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_told.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +12,8 @@
 #define FAULT_PHASE_MIN_MS 30000
 #define FAULT_PHASE_MAX_MS 90000
 #define HEAL_LIMIT_MS      1200000
+#define MANAGERS_LIMIT_MS  120000 /* for the managers to be of one mind */
+#define REGISTER_EVERY_MS  200
 #define EVENTS_MAX         5000000
 #define TWICE_EVERY        20 /* of so many seeds one runs twice, and must end the same */
 
@@ -103,128 +106,22 @@ void sim_trace(struct sim *sim, const char *format, ...)
         putchar('\n');
 }
 
-/* --- the network ---------------------------------------------------------------------------------
- */
-struct parcel {
-        struct sim_agent *agent;
-        uint64_t connection;
-        bool is_for_manager;
-        size_t n;
-        uint8_t bytes[];
-};
-
-static void deliver(struct sim *sim, void *arg)
-{
-        struct parcel *p = arg;
-
-        if (!p->agent->is_cut) {
-                if (p->is_for_manager)
-                        sim_manager_hear_agent(sim, p->agent, p->connection, p->bytes, p->n);
-                else
-                        sim_agent_hear(p->agent, p->connection, p->bytes, p->n);
-        }
-        free(p);
-}
-
-static void carry(struct sim_agent *a, bool is_for_manager, const uint8_t *bytes, size_t n)
-{
-        struct sim *sim = a->sim;
-        int copies = 1 + sim_chance(sim, sim->faults.duplicate) - sim_chance(sim, sim->faults.loss);
-
-        sim->n_messages++;
-        for (; copies > 0 && !a->is_cut; copies--) {
-                struct parcel *p = xmalloc(sizeof(*p) + n);
-                int64_t delay = sim_between(sim, 0, 5);
-
-                if (sim_chance(sim, sim->faults.slow))
-                        delay += sim_between(sim, 0, 3000);
-                *p = (struct parcel){a, a->connection, is_for_manager, n};
-                memcpy(p->bytes, bytes, n);
-                sim_at(sim, delay, deliver, p);
-        }
-}
-
-void sim_to_manager(struct sim_agent *a, const uint8_t *p, size_t n)
-{
-        carry(a, true, p, n);
-}
-
-void sim_to_agent(struct sim *sim UNUSED, struct sim_agent *a, const uint8_t *p, size_t n)
-{
-        carry(a, false, p, n);
-}
-
-/* --- faults --------------------------------------------------------------------------------------
- */
-static void heal_link(struct sim *sim, void *arg)
-{
-        struct sim_agent *a = arg;
-
-        if (a->is_cut)
-                sim_trace(sim, "%s: link heals", a->hostname);
-        a->is_cut = false;
-}
-
-static void hurt_agent(struct sim *sim, struct sim_agent *a)
-{
-        if (sim_chance(sim, sim->faults.partition) && !a->is_cut) {
-                sim_trace(sim, "%s: link cut", a->hostname);
-                a->is_cut = true;
-                sim_at(sim, sim_between(sim, 100, 15000), heal_link, a);
-        }
-        if (!a->core)
-                return;
-        if (sim_chance(sim, sim->faults.agent_crash))
-                sim_agent_crash(a);
-        else if (sim_chance(sim, sim->faults.node_reboot))
-                sim_agent_reboot(a);
-}
-
+/* What happens by itself, again and again. */
 static void second(struct sim *sim, void *arg UNUSED)
 {
-        if (sim->is_healed) {
-                if (!sim_client_settle(sim))
-                        sim_at(sim, 1000, second, NULL);
-                return;
-        }
-        if (sim->manager.turn && sim_chance(sim, sim->faults.manager_crash))
-                sim_manager_crash(sim);
-        for (int i = 0; i < sim->n_agents; i++)
-                hurt_agent(sim, &sim->agents[i]);
-        sim_client_act(sim);
+        sim_fault_second(sim);
+        if (!sim->is_healed)
+                sim_client_act(sim);
+        else if (!sim->is_settled)
+                sim->is_settled = sim_client_settle(sim);
         sim_at(sim, 1000, second, NULL);
 }
 
-static void draw_faults(struct sim *sim)
+static void registers(struct sim *sim, void *arg UNUSED)
 {
-        struct sim_faults *f = &sim->faults;
-
-        /* A tenth of the worlds is nearly perfect: bugs also hide where nothing goes wrong. */
-        if (sim_chance(sim, 100))
-                return;
-        f->loss = rng_below(&sim->rng, 100);
-        f->duplicate = rng_below(&sim->rng, 100);
-        f->slow = rng_below(&sim->rng, 60);
-        f->manager_crash = rng_below(&sim->rng, 80);
-        f->agent_crash = rng_below(&sim->rng, 40);
-        f->node_reboot = rng_below(&sim->rng, 20);
-        f->journal_loss = rng_below(&sim->rng, 200);
-        f->partition = rng_below(&sim->rng, 50);
-        f->prepare_fails = rng_below(&sim->rng, 60);
-        f->start_fails = rng_below(&sim->rng, 60);
-        f->exits = rng_below(&sim->rng, 300);
-        f->unhealthy = rng_below(&sim->rng, 200);
-}
-
-static void heal(struct sim *sim)
-{
-        sim_trace(sim, "--- all faults stop");
-        memset(&sim->faults, 0, sizeof(sim->faults));
-        sim->is_healed = true;
-        for (int i = 0; i < sim->n_agents; i++) {
-                sim->agents[i].is_cut = false;
-                sim->agents[i].is_drained = i > 0 && sim_chance(sim, 150);
-        }
+        sim_register_act(sim);
+        if (!sim->is_settled)
+                sim_at(sim, REGISTER_EVERY_MS, registers, NULL);
 }
 
 /* --- a run ---------------------------------------------------------------------------------------
@@ -247,15 +144,22 @@ static bool run_until(struct sim *sim, int64_t until_ms)
 
 static void converge(struct sim *sim)
 {
-        int64_t end = sim->now_ms + HEAL_LIMIT_MS;
+        int64_t begin = sim->now_ms, end = begin + HEAL_LIMIT_MS;
         const char *stuck = "never looked";
+        bool were_one = false;
 
         while (sim->now_ms < end && run_until(sim, sim->now_ms + 5000)) {
-                stuck = sim_check_converged(sim);
+                stuck = sim_check_managers(sim);
+                were_one = were_one || !stuck;
+                if (!were_one && sim->now_ms > begin + MANAGERS_LIMIT_MS)
+                        break;
+                if (!stuck)
+                        stuck = sim_check_converged(sim);
                 if (!stuck)
                         return;
         }
-        sim_fail(sim, "stuck %d s after all faults stopped: %s", HEAL_LIMIT_MS / 1000, stuck);
+        sim_fail(sim, "stuck %lld s after all faults stopped: %s",
+                 (long long)(sim->now_ms - begin) / 1000, stuck);
 }
 
 static void sim_init(struct sim *sim, uint64_t seed, bool is_verbose)
@@ -266,21 +170,44 @@ static void sim_init(struct sim *sim, uint64_t seed, bool is_verbose)
         sim->is_verbose = is_verbose;
         sim->n_agents = (int)sim_between(sim, 2, SIM_NODES_MAX);
         sim->n_services = (int)sim_between(sim, 1, SIM_SERVICES_MAX);
-        draw_faults(sim);
-        sim_manager_init(sim);
+        sim_fault_draw(sim);
+        snprintf(sim->worker_secret, sizeof(sim->worker_secret), "%s", ID_S(id_make(&sim->rng)));
+        snprintf(sim->manager_secret, sizeof(sim->manager_secret), "%s", ID_S(id_make(&sim->rng)));
+        sim_agreed_init(sim);
+        sim_told_init(sim);
+        for (int i = 0; i < sim->n_managers; i++)
+                sim_manager_init(sim, i);
         for (int i = 0; i < sim->n_agents; i++)
                 sim_agent_init(sim, i);
         sim_client_init(sim);
+        sim_register_init(sim);
         sim_at(sim, 1000, second, NULL);
+        sim_at(sim, 1000, registers, NULL);
 }
 
+/* Those of managers are void by now, and free what they have. */
 static void free_events(struct sim *sim)
 {
-        for (size_t i = 0; i < sim->n_events; i++)
-                free(sim->events[i].arg == NULL || sim->events[i].fn == heal_link
-                             ? NULL
-                             : sim->events[i].arg);
+        for (size_t i = 0; i < sim->n_events; i++) {
+                if (sim->events[i].fn == sim_manager_event)
+                        sim_manager_event(sim, sim->events[i].arg);
+                else
+                        free(sim->events[i].arg);
+        }
         free(sim->events);
+}
+
+static void done(struct sim *sim)
+{
+        for (int i = 0; i < sim->n_agents; i++)
+                sim_agent_done(&sim->agents[i]);
+        for (int i = 0; i < sim->n_managers; i++)
+                sim_manager_done(&sim->managers[i]);
+        sim_client_done(sim);
+        sim_register_done(sim);
+        free_events(sim);
+        sim_agreed_done(sim);
+        sim_told_done(sim);
 }
 
 struct outcome {
@@ -293,12 +220,14 @@ static struct outcome judge(struct sim *sim)
 {
         struct outcome o = {.is_ok = !sim->failure[0]};
 
-        o.hash = store_hash(sim->manager.shadow) ^ sim->n_messages << 32 ^ sim->event_seq;
+        o.hash = store_hash(sim->agreed.shadow) ^ sim->n_messages << 32 ^ sim->event_seq;
         snprintf(o.text, sizeof(o.text),
-                 "%d nodes, %d services, %llu commits, %llu messages, %llu crashes, %llu starts, "
-                 "%.0f s",
-                 sim->n_agents, sim->n_services, (unsigned long long)sim->n_commits,
+                 "%d managers, %d nodes, %d services, %llu commits, %llu messages, %llu crashes, "
+                 "%llu leaders, %llu drops, %llu snapshots, %zu operations, %llu starts, %.0f s",
+                 sim->n_managers, sim->n_agents, sim->n_services, (unsigned long long)sim->agreed.n,
                  (unsigned long long)sim->n_messages, (unsigned long long)sim->n_crashes,
+                 (unsigned long long)sim->n_elections, (unsigned long long)sim->n_drops,
+                 (unsigned long long)sim->n_installs, sim->registers.n,
                  (unsigned long long)sim->n_starts, (double)sim->now_ms / 1000);
         if (!o.is_ok)
                 printf("# seed %llu at %.3f s: %s\n# again with: make sim SEED=%llu\n",
@@ -314,15 +243,12 @@ static struct outcome run(uint64_t seed, bool is_verbose)
         sim_init(&sim, seed, is_verbose);
         int64_t faults_end = sim_between(&sim, FAULT_PHASE_MIN_MS, FAULT_PHASE_MAX_MS);
         if (run_until(&sim, faults_end)) {
-                heal(&sim);
+                sim_fault_heal(&sim);
                 converge(&sim);
         }
+        sim_register_check(&sim);
         struct outcome o = judge(&sim);
-        for (int i = 0; i < sim.n_agents; i++)
-                sim_agent_done(&sim.agents[i]);
-        sim_manager_done(&sim);
-        sim_client_done(&sim);
-        free_events(&sim);
+        done(&sim);
         return o;
 }
 

@@ -1,8 +1,8 @@
 /*
- * sim: the real manager turn and the real agent cores in one process, on a simulated clock,
- * network, runtime and disk, all drawn from one seed. Faults happen for a while (safety phase:
- * invariants are checked at every step), then all faults stop and the cluster must converge
- * (liveness phase) or the simulator says what is stuck.
+ * sim: the real managers (replica, relay, front, members) and the real agent cores in one process,
+ * on a simulated clock, network, runtime and disks, all drawn from one seed. Faults happen for a
+ * while (safety phase: invariants are checked at every step), then all faults stop and the cluster
+ * must converge (liveness phase) or the simulator says what is stuck.
  *
  * The method is TigerBeetle's and FoundationDB's; the code is ours.
  */
@@ -13,8 +13,11 @@
 #include "proto/control.pb-c.h"
 #include "shared/base/base.h"
 #include "shared/wire/wire.h"
+#include "tests/sim/sim_agreed.h"
 #include "tests/sim/sim_client.h"
-#include "tests/sim/sim_rows.h"
+#include "tests/sim/sim_manager.h"
+#include "tests/sim/sim_net.h"
+#include "tests/sim/sim_register.h"
 
 #define SIM_NODES_MAX     10
 #define SIM_SERVICES_MAX  6
@@ -26,7 +29,10 @@ typedef void sim_fn(struct sim *sim, void *arg);
 /* How bad the world is, drawn from the seed; all zero once healed. Chances are of 1000. */
 struct sim_faults {
         uint64_t loss, duplicate, slow;                        /* a message */
-        uint64_t manager_crash;                                /* a second */
+        uint64_t manager_crash, manager_pause, manager_wipe;   /* a second, of each manager */
+        uint64_t disk_full, disk_slow, demote;                 /* likewise */
+        uint64_t power, split, isolate;                        /* a second */
+        uint64_t link_breaks;                                  /* a message between managers */
         uint64_t agent_crash, node_reboot, partition;          /* a second, of each node */
         uint64_t journal_loss;                                 /* a crash of an agent */
         uint64_t prepare_fails, start_fails, exits, unhealthy; /* a container */
@@ -53,9 +59,13 @@ struct sim_agent {
         struct agent *core;  /* NULL while the process is dead */
         uint64_t life;       /* counts starts of the process: events of an earlier one are void */
         uint64_t connection; /* of the present life */
+        int manager;         /* where that leads */
+        int64_t connected_ms;
+        int64_t hurt_ms; /* when it was last dead, cut off, or lost a message */
         uint8_t key[32];
         struct id node;
         bool is_joined, is_cut, is_removed;
+        bool is_down;    /* by what is agreed */
         bool is_drained; /* in the end: the others are active then */
         int64_t tick_at;
         struct list containers; /* of the machine: they outlive the agent */
@@ -66,41 +76,33 @@ struct sim_agent {
         char hostname[16];
 };
 
-struct sim_manager {
-        struct store *store; /* NULL while the process is dead */
-        struct turn *turn;
-        uint64_t life;
-        struct buf *log; /* what a crash does not take away */
-        size_t log_len, log_cap;
-        struct sim_rows rows;
-        struct buf pending; /* proposed, not yet durable */
-        bool is_committing;
-        struct list effects;  /* held until then */
-        struct store *shadow; /* fed with committed entries only */
-        int64_t run_at;       /* when the turn wants to run again */
-        int64_t wake_at;      /* when that is scheduled; TIME_NEVER: not */
-};
-
 struct sim {
         uint64_t seed;
         struct rng rng;
         int64_t now_ms;
-        bool is_verbose, is_healed;
+        bool is_verbose, is_healed, is_settled;
         struct sim_faults faults;
         struct sim_event *events; /* binary heap */
         size_t n_events, cap_events;
         uint64_t event_seq;
 
-        struct sim_manager manager;
+        struct raft_settings raft;
+        double drift;
+        struct sim_manager managers[SIM_MANAGERS_MAX];
+        int n_managers;
+        struct sim_net net;
+        struct sim_agreed agreed;
         struct sim_agent agents[SIM_NODES_MAX];
         int n_agents;
+        struct sim_user user;
         struct sim_service services[SIM_SERVICES_MAX];
         int n_services;
-        uint64_t next_request, client_connection;
-        char worker_secret[64];
+        struct sim_registers registers;
+        uint64_t next_request, next_manager;
+        char worker_secret[64], manager_secret[64];
         char failure[512]; /* "": none */
         struct map seen;   /* of sim_told.c */
-        uint64_t n_commits, n_messages, n_crashes, n_starts;
+        uint64_t n_messages, n_crashes, n_starts, n_elections, n_installs, n_drops;
 };
 
 /* sim.c: the world. */
@@ -110,18 +112,11 @@ bool sim_chance(struct sim *sim, uint64_t of_thousand);
 int64_t sim_between(struct sim *sim, int64_t low, int64_t high);
 void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Carries bytes over the (bad) network between an agent and the manager. */
-void sim_to_manager(struct sim_agent *a, const uint8_t *p, size_t n);
-void sim_to_agent(struct sim *sim, struct sim_agent *a, const uint8_t *p, size_t n);
 
-/* sim_manager.c */
-void sim_manager_init(struct sim *sim);
-void sim_manager_start(struct sim *sim);
-void sim_manager_crash(struct sim *sim);
-void sim_manager_hear_agent(struct sim *sim, struct sim_agent *a, uint64_t connection,
-                            const uint8_t *p, size_t n);
-void sim_manager_hear_client(struct sim *sim, const Swarm__Request *r);
-void sim_manager_done(struct sim *sim);
+/* sim_fault.c */
+void sim_fault_draw(struct sim *sim);
+void sim_fault_second(struct sim *sim);
+void sim_fault_heal(struct sim *sim);
 
 /* sim_agent.c */
 void sim_agent_init(struct sim *sim, int index);
@@ -129,12 +124,14 @@ void sim_agent_start(struct sim_agent *a);
 void sim_agent_crash(struct sim_agent *a);
 void sim_agent_reboot(struct sim_agent *a);
 void sim_agent_hear(struct sim_agent *a, uint64_t connection, const uint8_t *p, size_t n);
-struct sim_agent *sim_agent_by_node(struct sim *sim, struct id node);
+struct sim_agent *sim_agent_by_key(struct sim *sim, const uint8_t key[32]);
 struct sim_agent *sim_agent_by_connection(struct sim *sim, uint64_t connection);
 void sim_agent_done(struct sim_agent *a);
 struct sim_container *sim_agent_find(struct sim_agent *a, struct id task);
 
 /* sim_check.c */
 void sim_check_step(struct sim *sim);
+/* NULL: the managers are of one mind, and all there; else as below. */
+const char *sim_check_managers(struct sim *sim);
 /* NULL: converged; else what is stuck, in a static buffer. */
 const char *sim_check_converged(struct sim *sim);

@@ -156,7 +156,7 @@ static void port_send(void *arg, const uint8_t *p, size_t n)
 
         sim_told_report(a, p, n);
         if (a->is_joined)
-                sim_to_manager(a, p, n);
+                sim_net_from_agent(a, p, n);
 }
 
 static void connected(struct sim *sim, void *arg)
@@ -171,13 +171,22 @@ static void connected(struct sim *sim, void *arg)
         free(s);
 }
 
+/* To any manager, dead or alive. */
+static void connect(struct sim_agent *a)
+{
+        sim_net_agent_left(a);
+        a->connection = ++a->sim->next_request;
+        a->manager = MAX(sim_net_any_manager(a->sim), 0);
+        a->connected_ms = a->sim->now_ms;
+}
+
 static void port_reconnect(void *arg)
 {
         struct sim_agent *a = arg;
         struct step *s = xnew(struct step);
 
         *s = (struct step){.agent = a, .life = a->life};
-        a->connection = ++a->sim->next_request;
+        connect(a);
         sim_at(a->sim, sim_between(a->sim, 1, 50), connected, s);
 }
 
@@ -359,7 +368,7 @@ static void port_session(void *arg, const Swarm__Session *m)
 
         if (wire_get_id(&m->node_id, &id) == 0 && !id_is_equal(id, a->node)) {
                 /* Removed, and a late Join of its own brought it back as a new node. */
-                struct node *node = store_find_node_by_key(a->sim->manager.shadow, a->key);
+                struct node *node = store_find_node_by_key(a->sim->agreed.shadow, a->key);
 
                 if (node)
                         a->node = node->id;
@@ -405,12 +414,14 @@ static void send_join(struct sim *sim, void *arg)
                 Swarm__Join join = SWARM__JOIN__INIT;
                 Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
 
+                if (!sim->managers[a->manager].replica)
+                        connect(a);
                 join.secret = sim->worker_secret;
                 join.description = &a->description;
                 m.kind_case = SWARM__AGENT_MESSAGE__KIND_JOIN;
                 m.join = &join;
                 WIRE_PACK(&m, &b);
-                sim_to_manager(a, b.data, b.len);
+                sim_net_from_agent(a, b.data, b.len);
                 sim_at(sim, JOIN_RETRY_MS, send_join, s);
                 return;
         }
@@ -484,7 +495,8 @@ void sim_agent_start(struct sim_agent *a)
 
         a->life++;
         a->tick_at = TIME_NEVER;
-        a->connection = ++a->sim->next_request;
+        a->hurt_ms = a->sim->now_ms;
+        connect(a);
         drop_unstarted(a);
         a->core = agent_new(&config, &ports);
         load(a);
@@ -576,7 +588,7 @@ void sim_agent_hear(struct sim_agent *a, uint64_t connection, const uint8_t *p, 
         if (!a->core || connection != a->connection)
                 return;
         if (!a->is_joined) {
-                struct node *node = store_find_node_by_key(sim->manager.shadow, a->key);
+                struct node *node = store_find_node_by_key(sim->agreed.shadow, a->key);
 
                 if (node) { /* Joined, or what was sent after it */
                         a->is_joined = true;
@@ -595,13 +607,10 @@ void sim_agent_hear(struct sim_agent *a, uint64_t connection, const uint8_t *p, 
         schedule_tick(a);
 }
 
-/* By its key, as the transport does: a node may be known before it has heard so itself. */
-struct sim_agent *sim_agent_by_node(struct sim *sim, struct id node)
+struct sim_agent *sim_agent_by_key(struct sim *sim, const uint8_t key[32])
 {
-        struct node *known = store_find_node(sim->manager.shadow, node);
-
-        for (int i = 0; known && i < sim->n_agents; i++)
-                if (!memcmp(sim->agents[i].key, known->public_key, sizeof(known->public_key)))
+        for (int i = 0; i < sim->n_agents; i++)
+                if (!memcmp(sim->agents[i].key, key, sizeof(sim->agents[i].key)))
                         return &sim->agents[i];
         return NULL;
 }

@@ -34,7 +34,7 @@ static void check_store(struct sim *sim)
         struct node *node;
         size_t i;
 
-        MAP_FOREACH (node, i, store_nodes(sim->manager.store))
+        MAP_FOREACH (node, i, store_nodes(sim->agreed.shadow))
                 check_capacity(sim, node);
 }
 
@@ -56,13 +56,18 @@ void sim_check_step(struct sim *sim)
 {
         if (sim->event_seq % 64 != 0)
                 return;
-        if (sim->manager.store && !sim->manager.is_committing)
-                check_store(sim);
+        check_store(sim);
         check_containers(sim);
 }
 
 /* --- after healing -------------------------------------------------------------------------------
  */
+/* Of the manager that leads. */
+static struct store *state(struct sim *sim)
+{
+        return replica_store(sim_manager_leader(sim)->replica);
+}
+
 static const char *say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 static const char *say(const char *format, ...)
@@ -80,7 +85,7 @@ static size_t live_nodes_of(struct sim *sim, const struct spec *spec)
         struct node *node;
         size_t i, n = 0;
 
-        MAP_FOREACH (node, i, store_nodes(sim->manager.store))
+        MAP_FOREACH (node, i, store_nodes(state(sim)))
                 n += node->state == NODE_READY && node->availability == AVAILABILITY_ACTIVE &&
                      constraint_spec_is_met(spec, node);
         return n;
@@ -88,7 +93,7 @@ static size_t live_nodes_of(struct sim *sim, const struct spec *spec)
 
 static bool is_container_running(struct sim *sim, const struct task *t)
 {
-        struct sim_agent *a = sim_agent_by_node(sim, t->node->id);
+        struct sim_agent *a = sim_agent_by_key(sim, t->node->public_key);
         struct sim_container *c = a ? sim_agent_find(a, t->id) : NULL;
 
         return c && c->state == SIM_RUNNING;
@@ -127,7 +132,7 @@ static bool has_place(struct sim *sim, const struct task *task)
 
         if (task->node)
                 return can_take(task->node, task);
-        MAP_FOREACH (node, i, store_nodes(sim->manager.store))
+        MAP_FOREACH (node, i, store_nodes(state(sim)))
                 if (can_take(node, task))
                         return true;
         return false;
@@ -230,7 +235,7 @@ static const char *check_orphans(struct sim *sim)
                 struct sim_container *c;
 
                 LIST_FOREACH (c, &sim->agents[i].containers, link) {
-                        struct task *t = store_find_task(sim->manager.store, c->id);
+                        struct task *t = store_find_task(state(sim), c->id);
 
                         if (c->state != SIM_RUNNING)
                                 continue;
@@ -264,7 +269,7 @@ static const char *check_promises(struct sim *sim)
 {
         for (int i = 0; i < sim->n_services; i++) {
                 struct sim_service *s = &sim->services[i];
-                struct service *is = store_find_service_by_name(sim->manager.store, s->name);
+                struct service *is = store_find_service_by_name(state(sim), s->name);
 
                 if (s->is_ambiguous || s->waiting)
                         continue;
@@ -282,29 +287,60 @@ static const char *check_promises(struct sim *sim)
         return NULL;
 }
 
+static const char *check_manager(struct sim *sim, struct sim_manager *m)
+{
+        if (!m->replica || !replica_store(m->replica))
+                return say("%s has no state", m->hostname);
+        if (!raft_members_is_voter(&sim->agreed.members, m->id))
+                return say("%s has no vote", m->hostname);
+        if (replica_applied(m->replica) != sim->agreed.n)
+                return say("%s has applied %llu entries of %llu", m->hostname,
+                           (unsigned long long)replica_applied(m->replica),
+                           (unsigned long long)sim->agreed.n);
+        sim_agreed_check(m, replica_store(m->replica), sim->agreed.n, "at rest");
+        return NULL;
+}
+
+const char *sim_check_managers(struct sim *sim)
+{
+        struct sim_manager *leader = sim_manager_leader(sim);
+
+        if (!leader)
+                return say("no manager leads");
+        if (replica_is_waiting(leader->replica))
+                return say("%s, which leads, is not at rest", leader->hostname);
+        if (sim->agreed.members.n != (size_t)sim->n_managers)
+                return say("%zu members of %d managers", sim->agreed.members.n, sim->n_managers);
+        for (int i = 0; i < sim->n_managers; i++) {
+                const char *problem = check_manager(sim, &sim->managers[i]);
+
+                if (problem)
+                        return problem;
+        }
+        return NULL;
+}
+
 const char *sim_check_converged(struct sim *sim)
 {
         struct service *s;
         struct task *t;
         size_t i;
 
-        if (!sim->manager.turn || sim->manager.is_committing)
-                return "the manager is not at rest";
         for (int k = 0; k < sim->n_agents; k++) {
-                struct node *node = sim->agents[k].is_joined ? store_find_node(sim->manager.store,
+                struct node *node = sim->agents[k].is_joined ? store_find_node(state(sim),
                                                                                sim->agents[k].node)
                                                              : NULL;
 
                 if (!node || node->state != NODE_READY)
                         return say("node %s is not ready", sim->agents[k].hostname);
         }
-        MAP_FOREACH (s, i, store_services(sim->manager.store)) {
+        MAP_FOREACH (s, i, store_services(state(sim))) {
                 const char *problem = check_service(sim, s);
 
                 if (problem)
                         return problem;
         }
-        MAP_FOREACH (t, i, store_tasks(sim->manager.store)) {
+        MAP_FOREACH (t, i, store_tasks(state(sim))) {
                 const char *problem = check_placement(t);
 
                 if (problem)

@@ -1,6 +1,7 @@
 /*
- * The user of the simulation: creates, scales, updates, rolls back and removes services and drains
- * nodes at random, and remembers what it was told, so that what was acknowledged can be demanded.
+ * The user of the simulation: creates, scales, updates, rolls back and removes services, drains
+ * nodes and demotes managers at random, at any manager, and remembers what it was told, so that
+ * what was acknowledged can be demanded.
  */
 #include "tests/sim/sim.h"
 
@@ -9,13 +10,17 @@
 #include <stdlib.h>
 
 #define REQUEST_LOST_MS 10000
+#define LIMBO_MS        30000 /* a request that was not answered is done by then, or never */
 #define REPLICAS_MAX    12
 
 static uint64_t send_request(struct sim *sim, Swarm__Request *r)
 {
+        _cleanup_buf_ struct buf b = {0};
+
         r->number = ++sim->next_request;
         r->protocol = CONTROL_PROTOCOL;
-        sim_manager_hear_client(sim, r);
+        WIRE_PACK(r, &b);
+        sim_net_end_send(&sim->user.end, b.data, b.len);
         return r->number;
 }
 
@@ -36,6 +41,22 @@ static void give_up(struct sim_service *s)
         s->waiting = 0;
         s->is_asking = false;
         s->is_ambiguous = true;
+        s->limbo_ms = s->sent_ms + LIMBO_MS;
+}
+
+/* Nor will any other that was sent on this connection. */
+static void give_up_all(struct sim *sim)
+{
+        sim_trace(sim, "client: waits no more, and goes to another manager");
+        for (int i = 0; i < sim->n_services; i++)
+                if (sim->services[i].waiting)
+                        give_up(&sim->services[i]);
+        sim_net_end_move(&sim->user.end);
+}
+
+static bool is_in_limbo(const struct sim *sim, const struct sim_service *s)
+{
+        return s->is_ambiguous && sim->now_ms < s->limbo_ms;
 }
 
 struct spec_parts {
@@ -122,7 +143,7 @@ static void create(struct sim *sim, struct sim_service *s)
         after.max_per_node = sim_chance(sim, 300) ? (uint64_t)sim_between(sim, 1, 4) : 0;
         if (after.is_global)
                 after.max_per_node = 0;
-        after.is_ambiguous = false;
+        after.is_ambiguous = is_in_limbo(sim, s);
         fill_spec(sim, &after, &p);
         r.kind_case = SWARM__REQUEST__KIND_SERVICE_CREATE;
         r.service_create = &p.spec;
@@ -192,6 +213,7 @@ static void remove_service(struct sim *sim, struct sim_service *s)
         char *name = s->name;
 
         after.exists = false;
+        after.is_ambiguous = is_in_limbo(sim, s);
         refs.n_refs = 1;
         refs.refs = &name;
         r.kind_case = SWARM__REQUEST__KIND_SERVICE_REMOVE;
@@ -212,6 +234,21 @@ static void set_availability(struct sim *sim, int index, enum node_availability 
         r.kind_case = SWARM__REQUEST__KIND_NODE_UPDATE;
         r.node_update = &u;
         sim_trace(sim, "client: node %s %s", u.ref, node_availability_name(availability));
+        send_request(sim, &r);
+}
+
+static void demote(struct sim *sim, int index)
+{
+        Swarm__NodeUpdate u = SWARM__NODE_UPDATE__INIT;
+        Swarm__Number role = SWARM__NUMBER__INIT;
+        Swarm__Request r = SWARM__REQUEST__INIT;
+
+        role.value = ROLE_WORKER;
+        u.ref = sim->managers[index].hostname;
+        u.role = &role;
+        r.kind_case = SWARM__REQUEST__KIND_NODE_UPDATE;
+        r.node_update = &u;
+        sim_trace(sim, "client: node %s is to be a worker", u.ref);
         send_request(sim, &r);
 }
 
@@ -248,8 +285,11 @@ static void remove_node(struct sim *sim, int index)
         send_request(sim, &r);
 }
 
+static void hear(void *arg, const uint8_t *p, size_t n);
+
 void sim_client_init(struct sim *sim)
 {
+        sim->user.end = (struct sim_end){.sim = sim, .arg = sim, .hear = hear};
         for (int i = 0; i < sim->n_services; i++)
                 snprintf(sim->services[i].name, sizeof(sim->services[i].name), "svc%d", i);
 }
@@ -259,10 +299,10 @@ static void act_on(struct sim *sim, struct sim_service *s)
         int64_t what = sim_between(sim, 0, 99);
 
         if (s->waiting && sim->now_ms - s->sent_ms > REQUEST_LOST_MS)
-                give_up(s);
+                give_up_all(sim);
         if (s->waiting)
                 return;
-        if (!s->exists || s->is_ambiguous)
+        if (!s->exists || (s->is_ambiguous && sim_chance(sim, 600)))
                 create(sim, s); /* of an ambiguous one it tells which it is */
         else if (what < 40 && !s->is_global)
                 scale(sim, s);
@@ -285,13 +325,17 @@ void sim_client_act(struct sim *sim)
                 set_zone(sim, index);
         else if (sim_chance(sim, 10))
                 remove_node(sim, index);
+        if (sim_chance(sim, sim->faults.demote))
+                demote(sim, (int)rng_below(&sim->rng, (uint64_t)sim->n_managers));
+        else if (sim_chance(sim, 20))
+                give_up_all(sim);
 }
 
 /* Every node but those that stay drained can take tasks again. */
 static bool settle_node(struct sim *sim, struct sim_agent *a)
 {
         enum node_availability wanted = a->is_drained ? AVAILABILITY_DRAIN : AVAILABILITY_ACTIVE;
-        struct node *node = store_find_node_by_key(sim->manager.shadow, a->key);
+        struct node *node = store_find_node_by_key(sim->agreed.shadow, a->key);
 
         if (!node || node->availability != wanted)
                 set_availability(sim, a->index, wanted);
@@ -317,8 +361,8 @@ static void ask(struct sim *sim, struct sim_service *s)
 static bool settle_service(struct sim *sim, struct sim_service *s)
 {
         if (s->waiting && sim->now_ms - s->sent_ms > REQUEST_LOST_MS)
-                give_up(s);
-        if (!s->waiting && s->is_ambiguous)
+                give_up_all(sim);
+        if (!s->waiting && s->is_ambiguous && !is_in_limbo(sim, s))
                 ask(sim, s);
         return !s->waiting && !s->is_ambiguous;
 }
@@ -342,6 +386,8 @@ static void learn(struct sim *sim, struct sim_service *s, const Swarm__Response 
 
         s->waiting = 0;
         s->is_asking = false;
+        if (r->code == EAGAIN || r->code == ENOTCONN)
+                return; /* it is asked again */
         if (!is_there && r->code != ENOENT) {
                 sim_fail(sim, "service %s: the question after it is answered with %u: %s", s->name,
                          r->code, r->error);
@@ -357,8 +403,14 @@ static void learn(struct sim *sim, struct sim_service *s, const Swarm__Response 
 
 static void take_answer(struct sim *sim, struct sim_service *s, const Swarm__Response *r)
 {
-        struct sim_service *after = STEAL_PTR(s->after);
+        struct sim_service *after;
 
+        if (r->code == ENOTCONN) { /* it may have been done or not */
+                sim_trace(sim, "client: %s: %s", s->name, r->error);
+                give_up(s);
+                return;
+        }
+        after = STEAL_PTR(s->after);
         s->waiting = 0;
         if (r->code == 0) {
                 *s = *after;
@@ -372,8 +424,9 @@ static void take_answer(struct sim *sim, struct sim_service *s, const Swarm__Res
         free(after);
 }
 
-void sim_client_hear(struct sim *sim, const uint8_t *p, size_t n)
+static void hear(void *arg, const uint8_t *p, size_t n)
 {
+        struct sim *sim = arg;
         _cleanup_arena_ struct wire_arena arena = {0};
         Swarm__Response *r = wire_unpack(&arena, &swarm__response__descriptor, p, n);
 

@@ -1,158 +1,463 @@
 /*
- * The manager of the simulation: the real store and turn, over a log that a crash cuts back to what
- * was durable. Does what the daemon's driver does: inputs, turn, propose, commit, effects.
+ * A manager of the simulation: the real replica, relay, front and members, over a simulated disk
+ * and network. Does what the daemon's driver (manager/driver.c) does, in the same order. It
+ * crashes, is stopped for a while, loses its disk, and comes back.
  */
-#include "tests/sim/sim.h"
-#include "tests/sim/sim_told.h"
+#include "tests/sim/sim_manager.h"
 
+#include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define COMMIT_MS_MAX  15
-#define RESTART_MS_MIN 50
-#define RESTART_MS_MAX 4000
+#include "tests/sim/sim.h"
+#include "tests/sim/sim_told.h"
 
-static void pump(struct sim *sim);
+#define RESTART_MS_MIN  50
+#define RESTART_MS_MAX  4000
+#define JOIN_AGAIN_MS   500
+#define WAKE_MS_MAX     100000
+#define COPY_FAILS      50 /* of 1000 */
 
-/* Only the wake-up that was set last counts: the others are void. */
-static void wake(struct sim *sim, void *arg UNUSED)
+static void pump(struct sim_manager *m);
+static void enter(struct sim_manager *m);
+
+/* --- time ---------------------------------------------------------------------------------------
+ */
+static struct now local_now(const struct sim_manager *m)
 {
-        if (sim->manager.wake_at == sim->now_ms) {
-                sim->manager.wake_at = TIME_NEVER;
-                pump(sim);
-        }
+        int64_t passed = (int64_t)((double)m->sim->now_ms * m->rate);
+
+        return (struct now){m->zero + passed, SIM_WALL_START_MS + m->wall_offset + passed};
 }
 
-static void wake_at(struct sim *sim, int64_t at_ms)
-{
-        if (at_ms >= sim->manager.wake_at)
-                return;
-        sim->manager.wake_at = at_ms;
-        sim_at(sim, at_ms - sim->now_ms, wake, NULL);
-}
-
-static void log_append(struct sim_manager *m, struct buf *entry)
-{
-        if (m->log_len == m->log_cap) {
-                m->log_cap = m->log_cap ? m->log_cap * 2 : 64;
-                m->log = xreallocarray(m->log, m->log_cap, sizeof(struct buf));
-        }
-        m->log[m->log_len++] = *entry;
-        memset(entry, 0, sizeof(*entry));
-}
-
-static void make_durable(struct sim *sim)
-{
-        struct sim_manager *m = &sim->manager;
-
-        if (store_apply_entry(m->shadow, m->pending.data, m->pending.len) < 0)
-                sim_fail(sim, "an entry of the manager cannot be applied");
-        log_append(m, &m->pending);
-        sim->n_commits++;
-        sim_told_commit(sim);
-}
-
-static void perform(struct sim *sim, const struct effect *e)
-{
-        struct sim_agent *a;
-
-        switch (e->kind) {
-        case EFFECT_CLIENT: sim_client_hear(sim, e->bytes.data, e->bytes.len); break;
-        case EFFECT_AGENT:
-                a = sim_agent_by_node(sim, e->peer.node);
-                if (!a)
-                        break;
-                sim_told_agent(sim, a, e->bytes.data, e->bytes.len);
-                sim_to_agent(sim, a, e->bytes.data, e->bytes.len);
-                break;
-        case EFFECT_UNKNOWN_AGENT:
-                a = sim_agent_by_connection(sim, e->peer.connection);
-                if (a)
-                        sim_to_agent(sim, a, e->bytes.data, e->bytes.len);
-                break;
-        case EFFECT_ALLOW_KEY:
-        case EFFECT_FORGET_KEY:
-        case EFFECT_BLOB_RELEASE:
-                break; /* the keys are looked up in the store, blobs are not here */
-        }
-}
-
-static void release(struct sim *sim, struct list *effects)
-{
-        struct effect *e;
-
-        LIST_FOREACH (e, effects, link)
-                perform(sim, e);
-        effects_free(effects);
-}
-
-struct commit {
+struct later {
+        struct sim_manager *m;
         uint64_t life;
+        sim_manager_fn *fn;
+        void *arg;
+        bool is_ordered;
 };
 
-static void commit(struct sim *sim, void *arg)
+bool sim_manager_is_paused(const struct sim_manager *m)
 {
-        struct sim_manager *m = &sim->manager;
-        struct commit *c = arg;
-        struct list effects;
-
-        if (m->turn && c->life == m->life) {
-                make_durable(sim);
-                m->is_committing = false;
-                turn_set_last_index(m->turn, m->log_len);
-                if (store_hash(m->store) != store_hash(m->shadow))
-                        sim_fail(sim, "replaying the log does not give the manager's state");
-                if (sim_chance(sim, 300))
-                        sim_rows_write(sim);
-                list_init(&effects);
-                list_splice_back(&effects, &m->effects);
-                release(sim, &effects);
-                pump(sim);
-        }
-        free(c);
+        return m->paused_until > m->sim->now_ms;
 }
 
-static void propose(struct sim *sim)
+void sim_manager_event(struct sim *sim, void *arg)
 {
-        struct sim_manager *m = &sim->manager;
-        struct commit *c = xnew(struct commit);
+        struct later *l = arg;
+        bool is_void = l->life != l->m->life;
 
-        m->is_committing = true;
-        c->life = m->life;
-        sim_at(sim, sim_between(sim, 0, COMMIT_MS_MAX), commit, c);
-}
+        if (!is_void && sim_manager_is_paused(l->m)) {
+                int64_t jitter = l->is_ordered ? 0 : sim_between(sim, 0, 2);
 
-static void run_turn(struct sim *sim)
-{
-        struct sim_manager *m = &sim->manager;
-        struct list effects;
-
-        list_init(&effects);
-        m->run_at = turn_run(m->turn, sim_now(sim), &effects);
-        buf_clear(&m->pending);
-        if (store_take_changes(m->store, sim_now(sim).wall_ms, &m->pending) > 0) {
-                list_splice_back(&m->effects, &effects);
-                propose(sim);
-        } else {
-                release(sim, &effects);
-        }
-}
-
-static void pump(struct sim *sim)
-{
-        struct sim_manager *m = &sim->manager;
-
-        if (!m->turn)
+                sim_at(sim, l->m->paused_until - sim->now_ms + jitter, sim_manager_event, l);
                 return;
-        if (!m->is_committing && (turn_has_inputs(m->turn) || m->run_at <= sim->now_ms))
-                run_turn(sim);
-        if (m->turn && !m->is_committing && m->run_at != TIME_NEVER)
-                wake_at(sim, MAX(m->run_at, sim->now_ms + 1));
+        }
+        l->fn(l->m, l->arg, is_void);
+        free(l);
 }
 
-static void fill_cluster(struct sim *sim)
+static void later(struct sim_manager *m, int64_t delay_ms, sim_manager_fn *fn, void *arg,
+                  bool is_ordered)
 {
-        struct sim_manager *m = &sim->manager;
+        struct later *l = xnew(struct later);
+
+        *l = (struct later){m, m->life, fn, arg, is_ordered};
+        sim_at(m->sim, delay_ms, sim_manager_event, l);
+}
+
+void sim_manager_later(struct sim_manager *m, int64_t delay_ms, sim_manager_fn *fn, void *arg)
+{
+        later(m, delay_ms, fn, arg, false);
+}
+
+void sim_manager_later_in_order(struct sim_manager *m, int64_t delay_ms, sim_manager_fn *fn,
+                                void *arg)
+{
+        later(m, delay_ms, fn, arg, true);
+}
+
+/* Only the wake-up that was set last counts: the others are void. */
+static void wake(struct sim_manager *m, void *arg UNUSED, bool is_void)
+{
+        if (is_void || !m->replica || m->wake_at > m->sim->now_ms)
+                return;
+        m->wake_at = TIME_NEVER;
+        pump(m);
+}
+
+static void wake_in(struct sim_manager *m, int64_t delay_ms)
+{
+        int64_t at_ms = m->sim->now_ms + MIN(delay_ms, (int64_t)WAKE_MS_MAX);
+
+        if (at_ms >= m->wake_at)
+                return;
+        m->wake_at = at_ms;
+        sim_manager_later(m, at_ms - m->sim->now_ms, wake, NULL);
+}
+
+/* All that comes at the same time is heard before it. */
+static void wake_now(struct sim_manager *m)
+{
+        wake_in(m, 0);
+}
+
+/* --- the replica's disk -------------------------------------------------------------------------
+ */
+static void op_write(void *arg, struct raft_write *w)
+{
+        sim_disk_write(arg, w);
+}
+
+static void op_set_store(void *arg, struct store *store)
+{
+        struct sim_manager *m = arg;
+
+        if (!store && m->replica) {
+                m->sim->n_drops++;
+                sim_trace(m->sim, "%s: drops its state", m->hostname);
+        }
+        sim_disk_set_store(m, store);
+}
+
+static void op_set_applied(void *arg, uint64_t index)
+{
+        struct sim_manager *m = arg;
+
+        sim_agreed_note(m);
+        sim_disk_set_applied(m, index);
+        if (index)
+                sim_agreed_check(m, m->disk.store, index, "applied");
+}
+
+static void op_load(void *arg)
+{
+        sim_disk_load(arg);
+}
+
+static void op_cut_log(void *arg, const struct raft_base *base)
+{
+        sim_disk_cut(arg, base);
+}
+
+void sim_manager_on_durable(struct sim_manager *m, uint64_t seq)
+{
+        replica_persisted(m->replica, local_now(m), seq);
+        sim_agreed_note(m);
+        wake_now(m);
+}
+
+void sim_manager_on_covered(struct sim_manager *m, uint64_t index)
+{
+        replica_covered(m->replica, local_now(m), index);
+        wake_now(m);
+}
+
+void sim_manager_on_loaded(struct sim_manager *m, struct store *store, uint64_t applied)
+{
+        replica_loaded(m->replica, local_now(m), store, applied);
+        wake_now(m);
+}
+
+/* --- snapshots for others -----------------------------------------------------------------------
+ */
+static struct sim_sending *find_sending(struct sim_manager *m, uint64_t peer)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(m->sending); i++)
+                if (m->sending[i].peer == peer)
+                        return &m->sending[i];
+        return NULL;
+}
+
+static void op_want_snapshot(void *arg, uint64_t peer)
+{
+        struct sim_manager *m = arg;
+        struct sim_sending *s = find_sending(m, peer);
+
+        if (!s)
+                s = find_sending(m, 0);
+        if (!s || s->is_making)
+                return;
+        s->peer = peer;
+        s->is_making = true;
+        sim_disk_copy(m, peer);
+}
+
+void sim_manager_on_copied(struct sim_manager *m, uint64_t peer, uint64_t index, struct buf *copy)
+{
+        struct sim_sending *s = find_sending(m, peer);
+        bool is_ok = index && !sim_chance(m->sim, m->sim->is_healed ? 0 : COPY_FAILS);
+
+        if (!s || !s->is_making)
+                return;
+        s->is_making = false;
+        s->made = (struct sim_copy){is_ok ? index : 0, *copy};
+        *copy = (struct buf){0};
+        bool is_taken = replica_snapshot_ready(m->replica, local_now(m), peer, s->made.index,
+                                               is_ok ? s->made.bytes.len : 0);
+        if (is_taken && is_ok) {
+                buf_done(&s->sending.bytes);
+                s->sending = s->made;
+                s->made.bytes = (struct buf){0};
+        }
+        buf_done(&s->made.bytes);
+        s->made = (struct sim_copy){0};
+        wake_now(m);
+}
+
+static void drop_sent(struct sim_manager *m)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(m->sending); i++) {
+                struct sim_sending *s = &m->sending[i];
+                struct raft_progress p;
+
+                if (!s->peer || s->is_making ||
+                    (replica_progress(m->replica, s->peer, &p) == 0 && p.in_snapshot))
+                        continue;
+                buf_done(&s->sending.bytes);
+                *s = (struct sim_sending){0};
+        }
+}
+
+static struct raft_bytes *read_chunk(struct sim_manager *m, const struct raft_message *msg)
+{
+        struct sim_sending *s = find_sending(m, msg->to);
+        const struct sim_copy *c = s && s->made.index == msg->chunk.index ? &s->made
+                                   : s                                    ? &s->sending
+                                                                          : NULL;
+
+        if (!c || c->index != msg->chunk.index ||
+            msg->chunk.offset + msg->chunk.len > c->bytes.len) {
+                sim_fail(m->sim, "%s: sends a snapshot that is not there", m->hostname);
+                return raft_bytes_new(NULL, msg->chunk.len);
+        }
+        return raft_bytes_new(c->bytes.data + msg->chunk.offset, msg->chunk.len);
+}
+
+/* --- other managers -----------------------------------------------------------------------------
+ */
+static void op_send(void *arg, const struct raft_message *msg)
+{
+        struct sim_manager *m = arg;
+        struct raft_message copy = *msg;
+        _cleanup_buf_ struct buf b = {0};
+
+        if (msg->kind == RAFT_CHUNK)
+                copy.chunk.bytes = read_chunk(m, msg);
+        raft_message_encode(&copy, &b);
+        if (msg->kind == RAFT_CHUNK)
+                raft_bytes_unref(copy.chunk.bytes);
+        sim_net_raft(m, msg->to, b.data, b.len);
+}
+
+void sim_manager_hear_raft(struct sim_manager *m, uint64_t from, const uint8_t *p, size_t n)
+{
+        struct raft_message msg;
+
+        if (!m->replica)
+                return;
+        if (raft_message_decode(p, n, &msg) < 0) {
+                sim_fail(m->sim, "%s: manager %llu says what is no message", m->hostname,
+                         (unsigned long long)from);
+                return;
+        }
+        replica_receive(m->replica, local_now(m), &msg);
+        raft_message_done(&msg);
+        sim_agreed_note(m);
+        wake_now(m);
+}
+
+struct heard {
+        struct sim_manager *m;
+        struct store *store;
+        struct turn *turn; /* to be told; NULL: nodes are gathered */
+        Swarm__HeardNode nodes[SIM_NODES_MAX + SIM_MANAGERS_MAX];
+        Swarm__HeardNode *all[SIM_NODES_MAX + SIM_MANAGERS_MAX];
+        uint8_t ids[SIM_NODES_MAX + SIM_MANAGERS_MAX][ID_BYTES];
+        size_t n;
+};
+
+static void take_heard(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms)
+{
+        struct heard *h = arg;
+        struct node *node = store_find_node_by_key(h->store, key);
+
+        if (!node)
+                return;
+        if (h->turn) {
+                turn_input_heard(h->turn, node->id, heard_ms);
+        } else if (h->n < ARRAY_SIZE(h->nodes)) {
+                swarm__heard_node__init(&h->nodes[h->n]);
+                h->nodes[h->n].node_id = wire_id(node->id, h->ids[h->n]);
+                h->nodes[h->n].ago_ms = local_now(h->m).mono_ms - heard_ms;
+                h->all[h->n] = &h->nodes[h->n];
+                h->n++;
+        }
+}
+
+static void say_heard(struct sim_manager *m, uint64_t leader)
+{
+        struct heard h = {.m = m, .store = replica_store(m->replica)};
+        Swarm__PeerMessage out = SWARM__PEER_MESSAGE__INIT;
+        Swarm__HeardNodes list = SWARM__HEARD_NODES__INIT;
+
+        if (!h.store)
+                return;
+        relay_heard(m->relay, take_heard, &h);
+        list.n_nodes = h.n;
+        list.nodes = h.all;
+        out.kind_case = SWARM__PEER_MESSAGE__KIND_HEARD_NODES;
+        out.heard_nodes = &list;
+        if (h.n)
+                sim_net_peer(m, leader, &out);
+}
+
+static void tell_heard(struct turn *turn, const Swarm__HeardNodes *m, int64_t said_ms)
+{
+        struct id id;
+
+        for (size_t i = 0; i < m->n_nodes; i++)
+                if (wire_get_id(&m->nodes[i]->node_id, &id) == 0 && m->nodes[i]->ago_ms >= 0)
+                        turn_input_heard(turn, id, said_ms - m->nodes[i]->ago_ms);
+}
+
+static void hear_heard(struct sim_manager *m, const Swarm__HeardNodes *list)
+{
+        struct turn *turn = replica_turn(m->replica);
+        int64_t now_ms = local_now(m).mono_ms;
+
+        if (turn)
+                tell_heard(turn, list, now_ms);
+        else if (replica_status(m->replica)->is_leader && m->n_early < ARRAY_SIZE(m->early))
+                m->early[m->n_early++] = (struct sim_early){wire_dup(list), now_ms};
+}
+
+static void drop_early(struct sim_manager *m)
+{
+        while (m->n_early > 0)
+                wire_free(m->early[--m->n_early].m);
+}
+
+void sim_manager_hear_peer(struct sim_manager *m, uint64_t from, const uint8_t *p, size_t n)
+{
+        _cleanup_arena_ struct wire_arena arena = {0};
+        const Swarm__PeerMessage *msg = wire_unpack(&arena, &swarm__peer_message__descriptor, p, n);
+
+        if (!m->replica)
+                return;
+        if (!msg)
+                sim_fail(m->sim, "%s: a manager says what is no message", m->hostname);
+        else if (msg->kind_case == SWARM__PEER_MESSAGE__KIND_RELAY_UP)
+                relay_on_up(m->relay, from, msg->relay_up, local_now(m).mono_ms);
+        else if (msg->kind_case == SWARM__PEER_MESSAGE__KIND_RELAY_DOWN)
+                relay_on_down(m->relay, msg->relay_down);
+        else if (msg->kind_case == SWARM__PEER_MESSAGE__KIND_HEARD_NODES)
+                hear_heard(m, msg->heard_nodes);
+        wake_now(m);
+}
+
+void sim_manager_on_broken(struct sim_manager *m, uint64_t id)
+{
+        if (!m->replica)
+                return;
+        relay_on_peer_broken(m->relay, id);
+        wake_now(m);
+}
+
+static void follow_members(struct sim_manager *m)
+{
+        const struct raft_members *now = replica_members(m->replica);
+        size_t n = 0;
+
+        m->known = *now;
+        for (size_t i = 0; i < now->n; i++)
+                if (now->of[i].is_voter)
+                        m->managers[n++] = m->known.of[i].address;
+        m->managers[n] = NULL;
+}
+
+/* --- agents and clients -------------------------------------------------------------------------
+ */
+void sim_manager_hear(struct sim_manager *m, uint64_t connection, const uint8_t *key,
+                      const uint8_t *p, size_t n)
+{
+        struct net_sender from = {.connection = connection, .is_local = !key};
+
+        if (!m->replica)
+                return;
+        if (key)
+                memcpy(from.key, key, sizeof(from.key));
+        relay_on_message(m->relay, &from, p, n, local_now(m).mono_ms);
+        wake_now(m);
+}
+
+void sim_manager_on_gone(struct sim_manager *m, uint64_t connection)
+{
+        if (!m->replica)
+                return;
+        relay_on_gone(m->relay, connection);
+        wake_now(m);
+}
+
+static int send_here(void *arg, uint64_t connection, const uint8_t *p, size_t n)
+{
+        struct sim_manager *m = arg;
+
+        return m->replica ? sim_net_to(m, connection, p, n) : -EHOSTUNREACH; /* it is dying */
+}
+
+static int send_peer(void *arg, uint64_t to, const Swarm__PeerMessage *msg)
+{
+        struct sim_manager *m = arg;
+
+        return m->replica ? sim_net_peer(m, to, msg) : -EHOSTUNREACH;
+}
+
+static void forget_key(void *arg UNUSED, const uint8_t key[NET_KEY_BYTES] UNUSED)
+{
+}
+
+static void on_input(void *arg, const struct relay_sender *from, const uint8_t *p, size_t n)
+{
+        front_on_input(((struct sim_manager *)arg)->front, from, p, n);
+}
+
+static void on_client_gone(void *arg, uint64_t number)
+{
+        front_on_gone(((struct sim_manager *)arg)->front, number);
+}
+
+static const char *no_leader(void *arg UNUSED)
+{
+        return "the cluster has no leader";
+}
+
+/* What leaves is of a state that is agreed. */
+static void op_release(void *arg, struct list *effects)
+{
+        struct sim_manager *m = arg;
+        struct store *store = replica_store(m->replica);
+        struct effect *e;
+
+        sim_agreed_note(m);
+        sim_agreed_check(m, store, replica_applied(m->replica), "effects are let out");
+        LIST_FOREACH (e, effects, link) {
+                struct node *node = e->kind == EFFECT_AGENT ? store_find_node(store, e->peer.node)
+                                                            : NULL;
+                struct sim_agent *a = node ? sim_agent_by_key(m->sim, node->public_key) : NULL;
+
+                if (a)
+                        sim_told_agent(m->sim, store, a, e->bytes.data, e->bytes.len);
+        }
+        front_release(m->front, effects);
+}
+
+/* --- leading ------------------------------------------------------------------------------------
+ */
+static void fill_cluster(struct sim *sim, struct store *store)
+{
         Swarm__Cluster cluster = SWARM__CLUSTER__INIT;
         Swarm__ClusterSettings settings = SWARM__CLUSTER_SETTINGS__INIT;
         uint8_t id[ID_BYTES];
@@ -162,22 +467,18 @@ static void fill_cluster(struct sim *sim)
         settings.down_ms = DEFAULT_DOWN_MS;
         settings.mass_failure_wait_ms = DEFAULT_MASS_FAILURE_MS;
         settings.task_history_limit = DEFAULT_HISTORY_LIMIT;
-        snprintf(sim->worker_secret, sizeof(sim->worker_secret), "%s", ID_S(id_make(&sim->rng)));
         cluster.id = wire_id(id_make(&sim->rng), id);
         cluster.worker_secret = sim->worker_secret;
-        cluster.manager_secret = (char *)"0000000000000000000000000";
+        cluster.manager_secret = sim->manager_secret;
         cluster.settings = &settings;
         cluster.created_ms = sim_now(sim).wall_ms;
         Swarm__Cluster *copy = wire_dup(&cluster);
-        store_put_cluster(m->store, &copy);
-        store_take_changes(m->store, sim_now(sim).wall_ms, &m->pending);
-        make_durable(sim);
+        store_put_cluster(store, &copy);
 }
 
 /* Two images that work and one whose containers never do. */
-static void fill_images(struct sim *sim)
+static void fill_images(struct store *store)
 {
-        struct sim_manager *m = &sim->manager;
         static const char *const names[] = {"good:1", "good:2", "bad:1"};
 
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -191,129 +492,388 @@ static void fill_images(struct sim *sim)
                 image.names = &name;
                 image.os = (char *)"linux";
                 image.arch = (char *)"amd64";
-                store_put_image(m->store, &image);
+                store_put_image(store, &image);
         }
-        store_take_changes(m->store, sim_now(sim).wall_ms, &m->pending);
-        make_durable(sim);
 }
 
-void sim_manager_init(struct sim *sim)
+static void describe(struct sim_manager *m, Swarm__NodeDescription *d, Swarm__Resources *capacity)
 {
-        sim->manager.shadow = store_new();
-        sim_rows_init(&sim->manager.rows);
-        sim_told_init(sim);
-        list_init(&sim->manager.effects);
-        sim_manager_start(sim);
+        swarm__node_description__init(d);
+        swarm__resources__init(capacity);
+        d->hostname = m->hostname;
+        d->os = (char *)"linux";
+        d->arch = (char *)"x86_64";
+        d->capacity = capacity;
 }
 
-/* From the rows and the rest of the log; sometimes from the log alone, as if there were none. */
-static void recover(struct sim *sim)
+static struct node *make_node(struct sim_manager *m, struct store *store, int64_t wall_ms)
 {
-        struct sim_manager *m = &sim->manager;
+        struct node *node = store_add_node(store, id_make(&m->sim->rng), m->key, ROLE_MANAGER,
+                                           wall_ms);
+        Swarm__NodeDescription d;
+        Swarm__Resources capacity;
 
-        if (sim_chance(sim, 250))
-                sim_rows_clear(&m->rows);
-        for (size_t i = sim_rows_load(sim); i < m->log_len && !sim->failure[0]; i++) {
-                store_set_recovering(m->store, i < m->rows.newest);
-                if (store_apply_entry(m->store, m->log[i].data, m->log[i].len) < 0)
-                        sim_fail(sim, "entry %zu of the log cannot be replayed", i);
+        describe(m, &d, &capacity);
+        store_set_node_description(store, node, &d, wall_ms);
+        return node;
+}
+
+/* As manager/wiring.c. */
+static void op_on_lead(void *arg, struct store *store, struct now now)
+{
+        struct sim_manager *m = arg;
+        struct node *node = store_find_node_by_key(store, m->key);
+
+        if (!*store_cluster(store)->msg->worker_secret) {
+                fill_cluster(m->sim, store);
+                fill_images(store);
         }
-        store_set_recovering(m->store, false);
-        if (store_hash(m->store) != store_hash(m->shadow))
-                sim_fail(sim, "rows up to entry %zu and the log from %zu to %zu give another state",
-                         m->rows.newest, m->rows.covered, m->log_len);
+        if (!node)
+                node = make_node(m, store, now.wall_ms);
+        if (node->manager_id != m->id || !str_is_equal(node->manager_address, m->address))
+                store_set_node_manager(store, node, m->id, m->address, now.wall_ms);
+        m->turn.node = node->id;
 }
 
-void sim_manager_start(struct sim *sim)
+static void op_on_turn(void *arg, struct turn *turn, struct store *store)
 {
-        struct sim_manager *m = &sim->manager;
-        bool is_first = m->log_len == 0;
-        struct turn_config config = {.seed = rng_next(&sim->rng),
-                                     .version = "sim",
-                                     .node = {1, 1},
-                                     .hostname = "manager"};
+        struct sim_manager *m = arg;
+        struct heard own = {.m = m, .store = store, .turn = turn};
 
+        sim_trace(m->sim, "%s: leads, %llu entries", m->hostname,
+                  (unsigned long long)replica_applied(m->replica));
+        m->sim->n_elections++;
+        relay_heard(m->relay, take_heard, &own);
+        for (size_t i = 0; i < m->n_early; i++)
+                tell_heard(turn, m->early[i].m, m->early[i].said_ms);
+        drop_early(m);
+        front_begin(m->front, turn, store, NULL);
+        m->members = members_new(store);
+}
+
+static void op_on_lead_end(void *arg)
+{
+        struct sim_manager *m = arg;
+
+        sim_trace(m->sim, "%s: leads no more", m->hostname);
+        members_free(m->members);
+        m->members = NULL;
+        front_end(m->front);
+        relay_set_leader(m->relay, 0, false);
+}
+
+static void op_on_state(void *arg UNUSED, struct store *store UNUSED)
+{
+}
+
+static void op_on_failure(void *arg, const char *text)
+{
+        struct sim_manager *m = arg;
+
+        sim_fail(m->sim, "%s: %s", m->hostname, text);
+}
+
+static enum manager_status manager_status(void *arg, uint64_t id)
+{
+        return members_status(((struct sim_manager *)arg)->replica, id);
+}
+
+static bool can_demote(void *arg, uint64_t id, struct err *err)
+{
+        return members_can_leave(((struct sim_manager *)arg)->replica, id, err);
+}
+
+struct sim_manager *sim_manager_leader(struct sim *sim)
+{
+        struct sim_manager *found = NULL;
+
+        for (int i = 0; i < sim->n_managers; i++) {
+                struct sim_manager *m = &sim->managers[i];
+
+                if (m->replica && replica_turn(m->replica) && !sim_manager_is_paused(m) &&
+                    (!found ||
+                     replica_status(m->replica)->term > replica_status(found->replica)->term))
+                        found = m;
+        }
+        return found;
+}
+
+/* --- the loop -----------------------------------------------------------------------------------
+ */
+/* As run_parts of manager/driver.c. */
+static int64_t run_parts(struct sim_manager *m, struct now now)
+{
+        int64_t due = replica_run(m->replica, now);
+        const struct consensus_status *s = replica_status(m->replica);
+
+        follow_members(m);
+        relay_set_leader(m->relay, s->leader, replica_turn(m->replica) != NULL);
+        due = MIN(due, relay_run(m->relay, now.mono_ms));
+        if (m->members && !replica_is_waiting(m->replica))
+                due = MIN(due, members_run(m->members, m->replica, now));
+        drop_sent(m);
+        if (!s->is_leader)
+                drop_early(m);
+        if (s->leader && s->leader != m->told_leader) {
+                if (s->leader != s->id)
+                        say_heard(m, s->leader);
+                m->told_leader = s->leader;
+        }
+        struct turn *turn = replica_turn(m->replica);
+        if (turn && turn_has_inputs(turn) && !replica_is_waiting(m->replica) && s->can_propose)
+                due = now.mono_ms;
+        return due;
+}
+
+static void pump(struct sim_manager *m)
+{
+        struct now now = local_now(m);
+        int64_t due = run_parts(m, now);
+
+        sim_agreed_note(m);
+        if (replica_status(m->replica)->is_removed) {
+                sim_trace(m->sim, "%s: was taken off the members", m->hostname);
+                sim_manager_wipe(m);
+                return;
+        }
+        if (due != TIME_NEVER)
+                wake_in(m, MAX((int64_t)ceil((double)(due - now.mono_ms) / m->rate), 1));
+}
+
+/* --- life ---------------------------------------------------------------------------------------
+ */
+static void open_parts(struct sim_manager *m)
+{
+        struct relay_config relay = {.id = m->id,
+                                     .arg = m,
+                                     .send = send_here,
+                                     .send_peer = send_peer,
+                                     .on_input = on_input,
+                                     .on_gone = on_client_gone,
+                                     .no_leader = no_leader};
+
+        m->relay = relay_new(&relay);
+        m->front = front_new(&(struct front_config){m->relay, m, forget_key});
+        m->turn = (struct turn_config){.seed = rng_next(&m->sim->rng),
+                                       .version = "sim",
+                                       .hostname = m->hostname,
+                                       .managers = m->managers,
+                                       .arg = m,
+                                       .manager_status = manager_status,
+                                       .can_demote = can_demote};
+}
+
+static void open_replica(struct sim_manager *m)
+{
+        const struct sim_disk *d = &m->disk;
+        uint64_t skip = d->base.index - d->first;
+        struct replica_config c = {
+                .start = {.id = m->id,
+                          .seed = rng_next(&m->sim->rng),
+                          .now_ms = local_now(m).mono_ms,
+                          .settings = m->sim->raft,
+                          .term = d->term,
+                          .vote = d->vote,
+                          .base = d->base,
+                          .entries = d->entries ? d->entries + skip : NULL,
+                          .n_entries = d->n - skip,
+                          .applied = d->rows.newest},
+                .store = sim_disk_load_now(m),
+                .turn = &m->turn,
+                .ops = {.arg = m,
+                        .write = op_write,
+                        .set_store = op_set_store,
+                        .set_applied = op_set_applied,
+                        .load = op_load,
+                        .cut_log = op_cut_log,
+                        .send = op_send,
+                        .want_snapshot = op_want_snapshot,
+                        .release = op_release,
+                        .on_lead = op_on_lead,
+                        .on_turn = op_on_turn,
+                        .on_lead_end = op_on_lead_end,
+                        .on_state = op_on_state,
+                        .on_failure = op_on_failure},
+        };
+
+        if (replica_new(&c, &m->replica) < 0) {
+                m->replica = NULL;
+                sim_fail(m->sim, "%s: what is on its disk is refused", m->hostname);
+        }
+}
+
+static void start(struct sim_manager *m)
+{
         m->life++;
-        m->store = store_new();
-        m->is_committing = false;
-        recover(sim);
-        if (is_first) {
-                fill_cluster(sim);
-                fill_images(sim);
-        }
-        m->turn = turn_new(m->store, &config, sim_now(sim));
-        m->run_at = sim->now_ms;
-        sim_trace(sim, "manager starts, %zu entries", m->log_len);
+        m->hurt_ms = m->sim->now_ms;
         m->wake_at = TIME_NEVER;
-        wake_at(sim, sim->now_ms + 1);
+        m->told_leader = 0;
+        sim_disk_start(m);
+        m->noted = m->disk.rows.newest;
+        sim_trace(m->sim, "%s: starts as %llu, term %llu, log %llu-%llu, rows %llu-%llu",
+                  m->hostname, (unsigned long long)m->id, (unsigned long long)m->disk.term,
+                  (unsigned long long)m->disk.first,
+                  (unsigned long long)m->disk.first + m->disk.n,
+                  (unsigned long long)m->disk.rows.covered,
+                  (unsigned long long)m->disk.rows.newest);
+        open_parts(m);
+        open_replica(m);
+        if (m->replica)
+                wake_now(m);
 }
 
-static void start_again(struct sim *sim, void *arg UNUSED)
+static void close_parts(struct sim_manager *m)
 {
-        sim_manager_start(sim);
-}
+        struct replica *r = m->replica;
 
-void sim_manager_crash(struct sim *sim)
-{
-        struct sim_manager *m = &sim->manager;
-
-        sim_trace(sim, "manager crashes%s", m->is_committing ? " in a commit" : "");
-        sim->n_crashes++;
-        if (m->is_committing && sim_chance(sim, 500))
-                make_durable(sim); /* it was written; nobody was told */
-        buf_clear(&m->pending);
-        effects_free(&m->effects);
-        turn_free(m->turn);
-        store_free(m->store);
-        m->turn = NULL;
-        m->store = NULL;
-        sim->client_connection++;
-        sim_at(sim, sim_between(sim, RESTART_MS_MIN, RESTART_MS_MAX), start_again, NULL);
-}
-
-void sim_manager_hear_agent(struct sim *sim, struct sim_agent *a, uint64_t connection,
-                            const uint8_t *p, size_t n)
-{
-        struct sim_manager *m = &sim->manager;
-        struct peer from = {.connection = connection};
-
-        if (!m->turn)
-                return;
-        struct node *node = store_find_node_by_key(m->shadow, a->key);
-        if (node)
-                from.node = node->id;
-        if (turn_input_agent(m->turn, from, a->key, p, n) < 0)
-                sim_fail(sim, "the manager refused a message of %s", a->hostname);
-        pump(sim);
-}
-
-void sim_manager_hear_client(struct sim *sim, const Swarm__Request *r)
-{
-        struct sim_manager *m = &sim->manager;
-        _cleanup_buf_ struct buf b = {0};
-
-        if (!m->turn)
-                return;
-        WIRE_PACK(r, &b);
-        if (turn_input_client(m->turn, sim->client_connection, b.data, b.len) < 0)
-                sim_fail(sim, "the manager refused a client's message");
-        pump(sim);
-}
-
-void sim_manager_done(struct sim *sim)
-{
-        struct sim_manager *m = &sim->manager;
-
-        effects_free(&m->effects);
-        if (m->turn) {
-                turn_free(m->turn);
-                store_free(m->store);
+        m->replica = NULL; /* what it tells on its way out is of no interest */
+        replica_free(r);
+        front_free(m->front);
+        relay_free(m->relay);
+        drop_early(m);
+        m->front = NULL;
+        m->relay = NULL;
+        for (size_t i = 0; i < ARRAY_SIZE(m->sending); i++) {
+                buf_done(&m->sending[i].sending.bytes);
+                m->sending[i] = (struct sim_sending){0};
         }
-        store_free(m->shadow);
-        sim_rows_done(&m->rows);
-        sim_told_done(sim);
-        for (size_t i = 0; i < m->log_len; i++)
-                buf_done(&m->log[i]);
-        free(m->log);
-        buf_done(&m->pending);
+}
+
+static void start_again(struct sim_manager *m, void *arg UNUSED, bool is_void)
+{
+        if (is_void || m->replica)
+                return;
+        if (!m->id || m->is_entering)
+                enter(m);
+        else
+                start(m);
+}
+
+void sim_manager_crash(struct sim_manager *m)
+{
+        struct sim *sim = m->sim;
+
+        if (!m->replica)
+                return;
+        sim_trace(sim, "%s: dies%s", m->hostname, m->members ? ", the leader" : "");
+        sim->n_crashes++;
+        m->life++;
+        m->paused_until = 0;
+        m->hurt_ms = sim->now_ms;
+        close_parts(m);
+        sim_disk_crash(m);
+        sim_net_manager_died(m);
+        sim_manager_later(m, sim_between(sim, RESTART_MS_MIN, RESTART_MS_MAX), start_again, NULL);
+}
+
+void sim_manager_pause(struct sim_manager *m, int64_t ms)
+{
+        if (!m->replica)
+                return;
+        sim_trace(m->sim, "%s: stopped for %lld ms%s", m->hostname, (long long)ms,
+                  m->members ? ", the leader" : "");
+        m->paused_until = m->sim->now_ms + ms;
+        m->hurt_ms = m->paused_until;
+}
+
+void sim_manager_wipe(struct sim_manager *m)
+{
+        sim_trace(m->sim, "%s: its disk is lost", m->hostname);
+        sim_manager_crash(m);
+        sim_disk_init(m);
+        m->id = 0;
+}
+
+/* --- joining ------------------------------------------------------------------------------------
+ */
+static void try_to_enter(struct sim_manager *m, void *arg UNUSED, bool is_void)
+{
+        struct sim *sim = m->sim;
+        Swarm__Join join = SWARM__JOIN__INIT;
+        Swarm__AgentMessage out = SWARM__AGENT_MESSAGE__INIT;
+        Swarm__NodeDescription d;
+        Swarm__Resources capacity;
+        _cleanup_buf_ struct buf b = {0};
+        int to = sim_net_any_manager(sim);
+
+        if (is_void || !m->is_entering)
+                return;
+        describe(m, &d, &capacity);
+        join.secret = sim->manager_secret;
+        join.description = &d;
+        join.role = ROLE_MANAGER;
+        join.manager_id = m->id;
+        join.manager_address = m->address;
+        out.kind_case = SWARM__AGENT_MESSAGE__KIND_JOIN;
+        out.join = &join;
+        WIRE_PACK(&out, &b);
+        m->joining = ++sim->next_request;
+        if (to >= 0)
+                sim_net_join(m, to, b.data, b.len);
+        sim_manager_later(m, JOIN_AGAIN_MS, try_to_enter, NULL);
+}
+
+static void enter(struct sim_manager *m)
+{
+        m->life++;
+        if (!m->id)
+                m->id = ++m->sim->next_manager;
+        m->is_entering = true;
+        try_to_enter(m, NULL, false);
+}
+
+struct sim_manager *sim_manager_by_joining(struct sim *sim, uint64_t connection)
+{
+        for (int i = 0; i < sim->n_managers; i++)
+                if (sim->managers[i].is_entering && sim->managers[i].joining == connection)
+                        return &sim->managers[i];
+        return NULL;
+}
+
+void sim_manager_hear_joined(struct sim_manager *m, const uint8_t *p, size_t n)
+{
+        _cleanup_arena_ struct wire_arena arena = {0};
+        const Swarm__ManagerMessage *msg =
+                wire_unpack(&arena, &swarm__manager_message__descriptor, p, n);
+
+        if (msg && msg->kind_case == SWARM__MANAGER_MESSAGE__KIND_REFUSED)
+                sim_fail(m->sim, "%s: may not join: %s", m->hostname, msg->refused->text);
+        if (!msg || msg->kind_case != SWARM__MANAGER_MESSAGE__KIND_JOINED)
+                return;
+        m->is_entering = false;
+        start(m);
+}
+
+void sim_manager_init(struct sim *sim, int index)
+{
+        struct sim_manager *m = &sim->managers[index];
+
+        m->sim = sim;
+        m->index = index;
+        for (size_t i = 0; i < sizeof(m->key); i++)
+                m->key[i] = (uint8_t)rng_next(&sim->rng);
+        snprintf(m->hostname, sizeof(m->hostname), "m%d", index);
+        snprintf(m->address, sizeof(m->address), "10.0.0.%d:7377", index + 1);
+        m->rate = 1 + sim->drift * (double)sim_between(sim, -1000, 1000) / 1000;
+        m->zero = sim_between(sim, 0, 1000000);
+        m->wall_offset = sim_between(sim, -500, 500);
+        sim_disk_init(m);
+        if (index > 0) {
+                enter(m);
+                return;
+        }
+        m->id = ++sim->next_manager;
+        struct raft_members *members = &m->disk.base.members;
+        members->n = 1;
+        members->of[0] = (struct raft_member){.id = m->id, .is_voter = true};
+        memcpy(members->of[0].address, m->address, sizeof(m->address));
+        sim->agreed.members = *members;
+        start(m);
+}
+
+void sim_manager_done(struct sim_manager *m)
+{
+        m->life++;
+        close_parts(m);
+        sim_disk_done(m);
 }

@@ -49,12 +49,13 @@ void sim_told_commit(struct sim *sim)
         struct task *t;
         size_t i;
 
-        MAP_FOREACH (t, i, store_tasks(sim->manager.shadow))
+        MAP_FOREACH (t, i, store_tasks(sim->agreed.shadow))
                 check_task(sim, t);
 }
 
 /* The tasks are there as they are told, on this node. */
-static void check_assignments(struct sim *sim, struct sim_agent *a, const Swarm__Assignments *m)
+static void check_assignments(struct sim *sim, struct store *store, struct sim_agent *a,
+                              const Swarm__Assignments *m)
 {
         struct id id;
 
@@ -62,7 +63,7 @@ static void check_assignments(struct sim *sim, struct sim_agent *a, const Swarm_
                 struct task *t = NULL;
 
                 if (wire_get_id(&m->tasks[i]->task_id, &id) == 0)
-                        t = store_find_task(sim->manager.shadow, id);
+                        t = store_find_task(store, id);
                 if (!t || !t->node || memcmp(t->node->public_key, a->key, sizeof(a->key)) != 0 ||
                     t->desired < m->tasks[i]->desired)
                         sim_fail(sim, "%s is told of task %s before it is durable", a->hostname,
@@ -72,20 +73,21 @@ static void check_assignments(struct sim *sim, struct sim_agent *a, const Swarm_
                 struct task *t = NULL;
 
                 if (wire_get_id(&m->removed[i], &id) == 0)
-                        t = store_find_task(sim->manager.shadow, id);
+                        t = store_find_task(store, id);
                 if (t && t->node && !memcmp(t->node->public_key, a->key, sizeof(a->key)))
                         sim_fail(sim, "%s is told to forget task %s, which is there", a->hostname,
                                  ID_S(id));
         }
 }
 
-static void check_reported(struct sim *sim, struct sim_agent *a, const Swarm__TaskStatus *s)
+static void check_reported(struct sim *sim, struct store *store, struct sim_agent *a,
+                           const Swarm__TaskStatus *s)
 {
         struct id id;
 
         if (wire_get_id(&s->task_id, &id) < 0)
                 return;
-        struct task *t = store_find_task(sim->manager.shadow, id);
+        struct task *t = store_find_task(store, id);
         if (t && t->state < s->state && !task_state_is_terminal(t->state))
                 sim_fail(sim, "%s: task %s was acknowledged to be %s, but is stored as %s",
                          a->hostname, ID_S(id), task_state_name(s->state),
@@ -105,16 +107,18 @@ static const Swarm__StatusBatch *find_reported(struct sim_agent *a, struct wire_
         return is_it ? sent->status : NULL;
 }
 
-static void check_ack(struct sim *sim, struct sim_agent *a, const Swarm__ManagerMessage *m)
+static void check_ack(struct sim *sim, struct store *store, struct sim_agent *a,
+                      const Swarm__ManagerMessage *m)
 {
         _cleanup_arena_ struct wire_arena arena = {0};
         const Swarm__StatusBatch *sent = find_reported(a, &arena, &m->session, m->status_ack->seq);
 
         for (size_t i = 0; sent && i < sent->n_statuses; i++)
-                check_reported(sim, a, sent->statuses[i]);
+                check_reported(sim, store, a, sent->statuses[i]);
 }
 
-void sim_told_agent(struct sim *sim, struct sim_agent *a, const uint8_t *p, size_t n)
+void sim_told_agent(struct sim *sim, struct store *store, struct sim_agent *a, const uint8_t *p,
+                    size_t n)
 {
         _cleanup_arena_ struct wire_arena arena = {0};
         const Swarm__ManagerMessage *m =
@@ -123,9 +127,9 @@ void sim_told_agent(struct sim *sim, struct sim_agent *a, const uint8_t *p, size
         if (!m)
                 sim_fail(sim, "%s is sent what is no message", a->hostname);
         else if (m->kind_case == SWARM__MANAGER_MESSAGE__KIND_ASSIGNMENTS)
-                check_assignments(sim, a, m->assignments);
+                check_assignments(sim, store, a, m->assignments);
         else if (m->kind_case == SWARM__MANAGER_MESSAGE__KIND_STATUS_ACK)
-                check_ack(sim, a, m);
+                check_ack(sim, store, a, m);
 }
 
 void sim_told_report(struct sim_agent *a, const uint8_t *p, size_t n)
