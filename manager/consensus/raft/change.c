@@ -31,6 +31,19 @@ bool raft_is_active(const struct raft *r, uint64_t id)
                                             r->settings.election_max_ms - r->settings.heartbeat_ms);
 }
 
+bool raft_is_heard(const struct raft *r, uint64_t id)
+{
+        const struct raft_peer *p = raft_peer(r, id);
+
+        return raft_is_active(r, id) && (!p || p->is_heard);
+}
+
+void raft_peer_heard(struct raft *r, struct raft_peer *p)
+{
+        p->is_heard = true;
+        p->heard_at = r->now_ms;
+}
+
 static void remove_peer(struct raft *r, size_t i)
 {
         memmove(&r->peers[i], &r->peers[i + 1], (r->n_peers - i - 1) * sizeof(*r->peers));
@@ -126,13 +139,13 @@ static int remove_member(struct raft_members *m, uint64_t id)
         return 0;
 }
 
-/* Could the new voters agree on anything? */
+/* Could the new voters agree on anything? Who was not heard since the election may be dead. */
 static bool has_quorum_of(const struct raft *r, const struct raft_members *m)
 {
         size_t n = 0;
 
         for (size_t i = 0; i < m->n; i++)
-                n += m->of[i].is_voter && raft_is_active(r, m->of[i].id);
+                n += m->of[i].is_voter && raft_is_heard(r, m->of[i].id);
         return n > raft_members_count_voters(m) / 2;
 }
 

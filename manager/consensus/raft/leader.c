@@ -82,7 +82,7 @@ void raft_on_heard(struct raft *r, const struct raft_message *m)
 
         if (!p)
                 return;
-        p->heard_at = r->now_ms;
+        raft_peer_heard(r, p);
         p->round = MAX(p->round, MIN(m->heard.round, r->round));
         turn_rounds(r);
         raft_unstick(r, p);

@@ -32,7 +32,8 @@ struct raft_peer {
         enum raft_peer_state state;
         uint64_t match, next;
         bool is_probing;   /* the one append is out */
-        int64_t heard_at;  /* any answer of this term */
+        bool is_heard;     /* has answered in this term */
+        int64_t heard_at;  /* when it last did; before that: when it was first asked */
         int64_t moving_at; /* last progress, or last attempt at some */
         uint64_t round;    /* the newest that it confirmed */
         struct raft_inflight inflight[RAFT_INFLIGHT_MAX];

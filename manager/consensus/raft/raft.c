@@ -287,7 +287,7 @@ int raft_progress(const struct raft *r, uint64_t id, struct raft_progress *ret)
         if (!p)
                 return -ENOENT;
         ret->match = p->match;
-        ret->is_active = raft_is_active(r, id);
+        ret->is_active = raft_is_heard(r, id);
         ret->in_snapshot = p->state == RAFT_PEER_SNAPSHOT;
         return 0;
 }

@@ -144,7 +144,7 @@ int raft_base_at(const struct raft *r, uint64_t index, struct raft_base *ret); /
 
 struct raft_progress {
         uint64_t match;   /* it surely has the log up to here */
-        bool is_active;   /* heard within the election time-out */
+        bool is_active;   /* has answered this leader, last within the election time-out */
         bool in_snapshot; /* it gets one */
 };
 int raft_progress(const struct raft *r, uint64_t id, struct raft_progress *ret); /* -ENOENT */

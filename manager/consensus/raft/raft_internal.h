@@ -136,7 +136,11 @@ int64_t raft_change(struct raft *r, const struct raft_event *e);
 struct raft_peer *raft_peer(const struct raft *r, uint64_t id); /* or NULL */
 void raft_sync_peers(struct raft *r);
 void raft_drop_leavers(struct raft *r);
+void raft_peer_heard(struct raft *r, struct raft_peer *p);
+/* Nobody can say that it is silent. */
 bool raft_is_active(const struct raft *r, uint64_t id);
+/* And it has answered this leader. */
+bool raft_is_heard(const struct raft *r, uint64_t id);
 
 /* follower.c */
 bool raft_is_entry_sound(const struct raft_entry *e); /* bytes from outside */

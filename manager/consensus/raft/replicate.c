@@ -172,7 +172,7 @@ int raft_on_appended(struct raft *r, const struct raft_message *m)
                 return -EBADMSG;
         if (!p)
                 return 0;
-        p->heard_at = r->now_ms;
+        raft_peer_heard(r, p);
         if (m->appended.is_refused)
                 on_refused(r, p, m);
         else

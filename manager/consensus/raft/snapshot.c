@@ -85,7 +85,7 @@ void raft_on_chunk_taken(struct raft *r, const struct raft_message *m)
 
         if (!p)
                 return;
-        p->heard_at = r->now_ms;
+        raft_peer_heard(r, p);
         if (p->state != RAFT_PEER_SNAPSHOT || !p->sending.transfer ||
             p->sending.transfer != m->chunk_taken.transfer ||
             m->chunk_taken.offset > p->sending.size)

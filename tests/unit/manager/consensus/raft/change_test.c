@@ -109,6 +109,24 @@ static void test_what_makes_no_sense_is_refused(void **state UNUSED)
         cores_done(&c);
 }
 
+/* Whoever comes to lead has not heard yet who is dead. */
+static void test_a_new_leader_counts_whom_it_has_heard(void **state UNUSED)
+{
+        struct raft_progress p;
+        struct cores c;
+
+        cores_init(&c, 3);
+        cores_kill(&c, 3);
+        cores_elect(&c, 1);
+        assert_int_equal(raft_progress(c.nodes[1].raft, 2, &p), 0);
+        assert_true(p.is_active);
+        assert_int_equal(raft_progress(c.nodes[1].raft, 3, &p), 0);
+        assert_false(p.is_active);
+        assert_int_equal(cores_change(&c, 1, RAFT_REMOVE, 2), -EHOSTUNREACH);
+        assert_true(cores_change(&c, 1, RAFT_REMOVE, 3) > 0);
+        cores_done(&c);
+}
+
 static void test_what_would_lose_the_majority_is_refused(void **state UNUSED)
 {
         struct cores c;
@@ -327,6 +345,7 @@ int main(void)
                 cmocka_unit_test(test_a_learner_has_no_say),
                 cmocka_unit_test(test_one_change_at_a_time),
                 cmocka_unit_test(test_what_makes_no_sense_is_refused),
+                cmocka_unit_test(test_a_new_leader_counts_whom_it_has_heard),
                 cmocka_unit_test(test_what_would_lose_the_majority_is_refused),
                 cmocka_unit_test(test_a_change_is_undone_with_the_log),
                 cmocka_unit_test(test_no_change_before_an_entry_of_the_term),
