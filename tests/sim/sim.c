@@ -2,6 +2,7 @@
  * The world and the program: sim-run --seeds N | --seed N [--verbose]. Prints TAP, a line a seed; a
  * failure prints the seed that repeats it.
  */
+#include "shared/base/log.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/sim_told.h"
 
@@ -246,6 +247,8 @@ static struct outcome run(uint64_t seed, bool is_verbose)
                 sim_fault_heal(&sim);
                 converge(&sim);
         }
+        for (int i = 0; i < sim.n_managers; i++)
+                sim_manager_trace(&sim.managers[i]);
         sim_register_check(&sim);
         struct outcome o = judge(&sim);
         done(&sim);
@@ -271,6 +274,7 @@ int main(int argc, char **argv)
         uint64_t first = 1, n = 20, failures = 0;
         bool is_verbose = false;
 
+        log_set_level(LOG_LEVEL_ERROR);
         for (int i = 1; i < argc; i++) {
                 bool has_value = i + 1 < argc;
 

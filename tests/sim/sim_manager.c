@@ -598,6 +598,28 @@ struct sim_manager *sim_manager_leader(struct sim *sim)
         return found;
 }
 
+void sim_manager_trace(const struct sim_manager *m)
+{
+        const struct consensus_status *s = m->replica ? replica_status(m->replica) : NULL;
+        struct raft_members members;
+        char text[16 * SIM_MANAGERS_MAX + 64] = "";
+        size_t n = 0;
+
+        sim_disk_members(m, &members);
+        for (size_t i = 0; i < members.n && n < sizeof(text) - 24; i++)
+                n += (size_t)snprintf(text + n, sizeof(text) - n, " %llu%s",
+                                      (unsigned long long)members.of[i].id,
+                                      members.of[i].is_voter ? "" : " (learns)");
+        sim_trace(m->sim, "%s: id %llu, %s, term %llu, %llu agreed, log to %llu, members%s",
+                  m->hostname, (unsigned long long)m->id,
+                  m->is_entering ? "is to join"
+                  : !s           ? "dead"
+                  : s->is_leader ? "leads"
+                                 : "follows",
+                  (unsigned long long)m->disk.term, (unsigned long long)(s ? s->commit_index : 0),
+                  (unsigned long long)m->disk.first + m->disk.n, text);
+}
+
 /* --- the loop -----------------------------------------------------------------------------------
  */
 /* As run_parts of manager/driver.c. */

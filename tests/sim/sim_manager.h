@@ -61,6 +61,8 @@ void sim_manager_pause(struct sim_manager *m, int64_t ms);
 /* Its disk is lost: it comes back as a new one. */
 void sim_manager_wipe(struct sim_manager *m);
 void sim_manager_done(struct sim_manager *m);
+/* How it stands. */
+void sim_manager_trace(const struct sim_manager *m);
 bool sim_manager_is_paused(const struct sim_manager *m);
 /* The one that leads and has a turn; NULL: none. */
 struct sim_manager *sim_manager_leader(struct sim *sim);
