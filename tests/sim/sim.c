@@ -189,11 +189,13 @@ static void sim_init(struct sim *sim, uint64_t seed, bool is_verbose)
 /* Those of managers are void by now, and free what they have. */
 static void free_events(struct sim *sim)
 {
-        for (size_t i = 0; i < sim->n_events; i++) {
-                if (sim->events[i].fn == sim_manager_event)
-                        sim_manager_event(sim, sim->events[i].arg);
+        while (sim->n_events) {
+                struct sim_event e = pop_event(sim);
+
+                if (e.fn == sim_manager_event)
+                        sim_manager_event(sim, e.arg);
                 else
-                        free(sim->events[i].arg);
+                        free(e.arg);
         }
         free(sim->events);
 }

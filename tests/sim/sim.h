@@ -99,6 +99,7 @@ struct sim {
         int n_services;
         struct sim_registers registers;
         uint64_t next_request, next_manager;
+        int64_t lost_ms, demoted_ms; /* a manager, at last */
         char worker_secret[64], manager_secret[64];
         char failure[512]; /* "": none */
         struct map seen;   /* of sim_told.c */

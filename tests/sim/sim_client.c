@@ -12,6 +12,7 @@
 #define REQUEST_LOST_MS 10000
 #define LIMBO_MS        30000 /* a request that was not answered is done by then, or never */
 #define REPLICAS_MAX    12
+#define LOST_KNOWN_MS   3000
 
 static uint64_t send_request(struct sim *sim, Swarm__Request *r)
 {
@@ -249,6 +250,7 @@ static void demote(struct sim *sim, int index)
         r.kind_case = SWARM__REQUEST__KIND_NODE_UPDATE;
         r.node_update = &u;
         sim_trace(sim, "client: node %s is to be a worker", u.ref);
+        sim->demoted_ms = sim->now_ms;
         send_request(sim, &r);
 }
 
@@ -325,7 +327,8 @@ void sim_client_act(struct sim *sim)
                 set_zone(sim, index);
         else if (sim_chance(sim, 10))
                 remove_node(sim, index);
-        if (sim_chance(sim, sim->faults.demote))
+        /* Not while another was lost and the managers may not know: that would be one too many. */
+        if (sim_chance(sim, sim->faults.demote) && sim->now_ms > sim->lost_ms + LOST_KNOWN_MS)
                 demote(sim, (int)rng_below(&sim->rng, (uint64_t)sim->n_managers));
         else if (sim_chance(sim, 20))
                 give_up_all(sim);

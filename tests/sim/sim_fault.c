@@ -8,6 +8,7 @@
 #define SPLIT_MS_MAX      3000
 #define LONG_SPLIT_MS_MAX 12000
 #define SLOW_DISK_MS_MAX  4000
+#define DEMOTED_MS        15000 /* after the request it is done, or never */
 
 static void draw_managers(struct sim *sim)
 {
@@ -112,7 +113,8 @@ static bool keeps_majority(struct sim *sim, const struct raft_members *members,
 /* By no list that might come to count would the cluster be lost. */
 static bool can_lose(struct sim *sim, const struct sim_manager *it)
 {
-        bool can = keeps_majority(sim, &sim->agreed.members, it);
+        bool can = keeps_majority(sim, &sim->agreed.members, it) &&
+                   sim->now_ms > sim->demoted_ms + DEMOTED_MS;
 
         for (int i = 0; i < sim->n_managers; i++) {
                 struct sim_manager *m = &sim->managers[i];
@@ -161,6 +163,7 @@ static void hurt_manager(struct sim *sim, struct sim_manager *m)
                 m->disk.slow_until = sim->now_ms + sim_between(sim, 100, SLOW_DISK_MS_MAX);
                 m->hurt_ms = MAX(m->hurt_ms, m->disk.slow_until + 1000);
         } else if (sim_chance(sim, f->manager_wipe) && can_lose(sim, m)) {
+                sim->lost_ms = sim->now_ms;
                 sim_manager_wipe(m);
         }
 }

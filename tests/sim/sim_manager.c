@@ -896,6 +896,7 @@ void sim_manager_init(struct sim *sim, int index)
 void sim_manager_done(struct sim_manager *m)
 {
         m->life++;
+        m->paused_until = 0;
         close_parts(m);
         sim_disk_done(m);
 }
