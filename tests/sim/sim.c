@@ -1,6 +1,6 @@
 /*
- * The world and the program: sim-run --seeds N | --seed N [--verbose]. Prints TAP, a line a seed; a
- * failure prints the seed that repeats it.
+ * The world and the program: sim-run --seeds N | --seed N [--until-failure] [--verbose]. Prints
+ * TAP, a line a seed; a failure prints the seed that repeats it.
  */
 #include "shared/base/log.h"
 #include "tests/sim/sim.h"
@@ -274,7 +274,7 @@ static bool run_seed(uint64_t seed, bool is_verbose)
 int main(int argc, char **argv)
 {
         uint64_t first = 1, n = 20, failures = 0;
-        bool is_verbose = false;
+        bool is_verbose = false, until_failure = false;
 
         log_set_level(LOG_LEVEL_ERROR);
         for (int i = 1; i < argc; i++) {
@@ -282,6 +282,8 @@ int main(int argc, char **argv)
 
                 if (str_is_equal(argv[i], "--verbose")) {
                         is_verbose = true;
+                } else if (str_is_equal(argv[i], "--until-failure")) {
+                        until_failure = true;
                 } else if (str_is_equal(argv[i], "--seed") && has_value &&
                            parse_u64(argv[i + 1], &first) == 0) {
                         n = 1;
@@ -293,12 +295,12 @@ int main(int argc, char **argv)
                            parse_u64(argv[i + 1], &first) == 0) {
                         i++;
                 } else {
-                        fprintf(stderr,
-                                "usage: sim-run [--seed N | --seeds N [--from N]] [--verbose]\n");
+                        fprintf(stderr, "usage: sim-run [--seed N | --seeds N [--from N]] "
+                                        "[--until-failure] [--verbose]\n");
                         return 2;
                 }
         }
-        for (uint64_t seed = first; seed < first + n; seed++)
+        for (uint64_t seed = first; seed < first + n && !(until_failure && failures); seed++)
                 failures += !run_seed(seed, is_verbose);
         printf("1..%llu\n", (unsigned long long)n);
         return failures ? 1 : 0;

@@ -17,6 +17,7 @@
 #define RESTART_MS_MAX  4000
 #define JOIN_AGAIN_MS   500
 #define WAKE_MS_MAX     100000
+#define LOOK_EVERY      4  /* states are hashed: that is half of all work */
 #define COPY_FAILS      50 /* of 1000 */
 
 static void pump(struct sim_manager *m);
@@ -128,7 +129,8 @@ static void op_set_applied(void *arg, uint64_t index)
 
         sim_agreed_note(m);
         sim_disk_set_applied(m, index);
-        if (index)
+        /* All are looked at in the end; whoever is ahead or behind stays so. */
+        if (index && (m->members || (index + (uint64_t)m->index) % LOOK_EVERY == 0))
                 sim_agreed_check(m, m->disk.store, index, "applied");
 }
 
@@ -438,18 +440,20 @@ static const char *no_leader(void *arg UNUSED)
 static void op_release(void *arg, struct list *effects)
 {
         struct sim_manager *m = arg;
+        struct sim *sim = m->sim;
         struct store *store = replica_store(m->replica);
         struct effect *e;
 
         sim_agreed_note(m);
-        sim_agreed_check(m, store, replica_applied(m->replica), "effects are let out");
+        if (sim->event_seq % LOOK_EVERY == 0)
+                sim_agreed_check(m, store, replica_applied(m->replica), "effects are let out");
         LIST_FOREACH (e, effects, link) {
                 struct node *node = e->kind == EFFECT_AGENT ? store_find_node(store, e->peer.node)
                                                             : NULL;
-                struct sim_agent *a = node ? sim_agent_by_key(m->sim, node->public_key) : NULL;
+                struct sim_agent *a = node ? sim_agent_by_key(sim, node->public_key) : NULL;
 
                 if (a)
-                        sim_told_agent(m->sim, store, a, e->bytes.data, e->bytes.len);
+                        sim_told_agent(sim, store, a, e->bytes.data, e->bytes.len);
         }
         front_release(m->front, effects);
 }
