@@ -2,8 +2,8 @@
  * The world and the program: sim-run --seeds N | --seed N [--until-failure] [--verbose]. Prints
  * TAP, a line a seed; a failure prints the seed that repeats it.
  */
-#include "shared/base/log.h"
 #include "tests/sim/sim.h"
+#include "shared/base/log.h"
 #include "tests/sim/sim_told.h"
 
 #include <stdarg.h>
@@ -14,7 +14,6 @@
 #define FAULT_PHASE_MAX_MS 90000
 #define HEAL_LIMIT_MS      1200000
 #define MANAGERS_LIMIT_MS  120000 /* for the managers to be of one mind */
-#define REGISTER_EVERY_MS  200
 #define EVENTS_MAX         5000000
 #define TWICE_EVERY        20 /* of so many seeds one runs twice, and must end the same */
 
@@ -120,9 +119,10 @@ static void second(struct sim *sim, void *arg UNUSED)
 
 static void registers(struct sim *sim, void *arg UNUSED)
 {
-        sim_register_act(sim);
+        int64_t again_ms = sim_register_act(sim);
+
         if (!sim->is_settled)
-                sim_at(sim, REGISTER_EVERY_MS, registers, NULL);
+                sim_at(sim, again_ms, registers, NULL);
 }
 
 /* --- a run ---------------------------------------------------------------------------------------

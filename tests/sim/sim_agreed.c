@@ -82,8 +82,7 @@ static void append(struct sim_manager *m, const struct raft_entry *e)
         if (e->kind == RAFT_ENTRY_DATA &&
             store_apply_entry(g->shadow, e->bytes->data, e->bytes->len) < 0)
                 sim_fail(sim, "an entry of %s cannot be applied", m->hostname);
-        g->hashes[g->n] =
-                e->kind == RAFT_ENTRY_DATA ? store_hash(g->shadow) : g->hashes[g->n - 1];
+        g->hashes[g->n] = e->kind == RAFT_ENTRY_DATA ? store_hash(g->shadow) : g->hashes[g->n - 1];
         if (e->kind != RAFT_ENTRY_DATA)
                 return;
         sim_told_commit(sim);
@@ -110,8 +109,8 @@ void sim_agreed_note(struct sim_manager *m)
                 const struct raft_entry *e = sim_disk_entry(m, m->noted + 1);
 
                 /* Not there: it came with a snapshot. */
-                if ((!e && m->noted >= g->n) || (e && m->noted < g->n &&
-                                                 !is_same(e, &g->entries[m->noted])))
+                if ((!e && m->noted >= g->n) ||
+                    (e && m->noted < g->n && !is_same(e, &g->entries[m->noted])))
                         sim_fail(sim, "%s: entry %llu is agreed, but %s", m->hostname,
                                  (unsigned long long)m->noted + 1,
                                  e ? "others have another" : "it is not on its disk");

@@ -327,9 +327,9 @@ const char *sim_check_converged(struct sim *sim)
         size_t i;
 
         for (int k = 0; k < sim->n_agents; k++) {
-                struct node *node = sim->agents[k].is_joined ? store_find_node(state(sim),
-                                                                               sim->agents[k].node)
-                                                             : NULL;
+                struct node *node = sim->agents[k].is_joined
+                                            ? store_find_node(state(sim), sim->agents[k].node)
+                                            : NULL;
 
                 if (!node || node->state != NODE_READY)
                         return say("node %s is not ready", sim->agents[k].hostname);

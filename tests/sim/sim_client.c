@@ -52,7 +52,7 @@ static void give_up_all(struct sim *sim)
         for (int i = 0; i < sim->n_services; i++)
                 if (sim->services[i].waiting)
                         give_up(&sim->services[i]);
-        sim_net_end_move(&sim->user.end);
+        sim_net_end_move(&sim->user.end, -1);
 }
 
 static bool is_in_limbo(const struct sim *sim, const struct sim_service *s)

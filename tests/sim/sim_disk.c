@@ -10,13 +10,13 @@
 
 #include "tests/sim/sim.h"
 
-#define SYNC_MS_MAX       12
-#define SYNC_SLOW_MS_MAX  600
-#define BEHIND_MS_MIN     50
-#define BEHIND_MS_MAX     1200
-#define SLICE_ROWS_MAX    60
-#define TORN_STEPS_MAX    12
-#define LOG_ALONE_CHANCE  250 /* that the tables are lost, while the log still has all */
+#define SYNC_MS_MAX      12
+#define SYNC_SLOW_MS_MAX 600
+#define BEHIND_MS_MIN    50
+#define BEHIND_MS_MAX    1200
+#define SLICE_ROWS_MAX   60
+#define TORN_STEPS_MAX   12
+#define LOG_ALONE_CHANCE 250 /* that the tables are lost, while the log still has all */
 
 enum op_kind { OP_RAFT, OP_ROWS, OP_CUT, OP_LOAD, OP_COPY };
 

@@ -19,7 +19,8 @@ static void draw_managers(struct sim *sim)
         sim->raft = (struct raft_settings){
                 .append_bytes_max = sim_chance(sim, 300) ? 1 : 0,
                 .chunk_bytes = 200 + rng_below(&sim->rng, 20000),
-                .log_keep_bytes = sim_chance(sim, 300) ? 64u << 20 : 1 + rng_below(&sim->rng, 20000),
+                .log_keep_bytes =
+                        sim_chance(sim, 300) ? 64u << 20 : 1 + rng_below(&sim->rng, 20000),
         };
 }
 
@@ -141,8 +142,8 @@ static bool is_out(struct sim *sim, const struct sim_manager *m)
 
 static void stop(struct sim *sim, struct sim_manager *m)
 {
-        sim_manager_pause(m, sim_between(sim, 50,
-                                         sim_chance(sim, 300) ? LONG_PAUSE_MS_MAX : PAUSE_MS_MAX));
+        sim_manager_pause(
+                m, sim_between(sim, 50, sim_chance(sim, 300) ? LONG_PAUSE_MS_MAX : PAUSE_MS_MAX));
 }
 
 static void hurt_manager(struct sim *sim, struct sim_manager *m)
@@ -193,6 +194,8 @@ static void isolate(struct sim *sim, int it)
 
         sim_trace(sim, "%s: is cut off%s", sim->managers[it].hostname,
                   sim->managers[it].members ? ", the leader" : "");
+        if (sim->managers[it].members)
+                sim_register_probe(sim, it);
         for (int i = 0; i < sim->n_managers; i++) {
                 if (how != 0)
                         sim_net_block(sim, it, i);
@@ -212,8 +215,7 @@ static void hurt_network(struct sim *sim)
                 isolate(sim, leader && sim_chance(sim, 600) ? leader->index : any);
         else
                 return;
-        sim_at(sim,
-               sim_between(sim, 100, sim_chance(sim, 300) ? LONG_SPLIT_MS_MAX : SPLIT_MS_MAX),
+        sim_at(sim, sim_between(sim, 100, sim_chance(sim, 300) ? LONG_SPLIT_MS_MAX : SPLIT_MS_MAX),
                mend, NULL);
 }
 

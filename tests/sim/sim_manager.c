@@ -13,12 +13,12 @@
 #include "tests/sim/sim.h"
 #include "tests/sim/sim_told.h"
 
-#define RESTART_MS_MIN  50
-#define RESTART_MS_MAX  4000
-#define JOIN_AGAIN_MS   500
-#define WAKE_MS_MAX     100000
-#define LOOK_EVERY      4  /* states are hashed: that is half of all work */
-#define COPY_FAILS      50 /* of 1000 */
+#define RESTART_MS_MIN 50
+#define RESTART_MS_MAX 4000
+#define JOIN_AGAIN_MS  500
+#define WAKE_MS_MAX    100000
+#define LOOK_EVERY     4  /* states are hashed: that is half of all work */
+#define COPY_FAILS     50 /* of 1000 */
 
 static void pump(struct sim_manager *m);
 static void enter(struct sim_manager *m);
@@ -448,8 +448,8 @@ static void op_release(void *arg, struct list *effects)
         if (sim->event_seq % LOOK_EVERY == 0)
                 sim_agreed_check(m, store, replica_applied(m->replica), "effects are let out");
         LIST_FOREACH (e, effects, link) {
-                struct node *node = e->kind == EFFECT_AGENT ? store_find_node(store, e->peer.node)
-                                                            : NULL;
+                struct node *node =
+                        e->kind == EFFECT_AGENT ? store_find_node(store, e->peer.node) : NULL;
                 struct sim_agent *a = node ? sim_agent_by_key(sim, node->public_key) : NULL;
 
                 if (a)
@@ -512,8 +512,8 @@ static void describe(struct sim_manager *m, Swarm__NodeDescription *d, Swarm__Re
 
 static struct node *make_node(struct sim_manager *m, struct store *store, int64_t wall_ms)
 {
-        struct node *node = store_add_node(store, id_make(&m->sim->rng), m->key, ROLE_MANAGER,
-                                           wall_ms);
+        struct node *node =
+                store_add_node(store, id_make(&m->sim->rng), m->key, ROLE_MANAGER, wall_ms);
         Swarm__NodeDescription d;
         Swarm__Resources capacity;
 
@@ -738,8 +738,7 @@ static void start(struct sim_manager *m)
         m->noted = m->disk.rows.newest;
         sim_trace(m->sim, "%s: starts as %llu, term %llu, log %llu-%llu, rows %llu-%llu",
                   m->hostname, (unsigned long long)m->id, (unsigned long long)m->disk.term,
-                  (unsigned long long)m->disk.first,
-                  (unsigned long long)m->disk.first + m->disk.n,
+                  (unsigned long long)m->disk.first, (unsigned long long)m->disk.first + m->disk.n,
                   (unsigned long long)m->disk.rows.covered,
                   (unsigned long long)m->disk.rows.newest);
         open_parts(m);

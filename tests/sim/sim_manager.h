@@ -26,16 +26,16 @@ struct sim_early {
 struct sim_manager {
         struct sim *sim;
         int index;
-        uint64_t id;             /* among the members; 0: it is to join */
-        uint64_t joining;        /* its connection while it does */
-        bool is_entering;        /* asks for admission under that id */
-        uint8_t key[32];         /* of its machine */
+        uint64_t id;      /* among the members; 0: it is to join */
+        uint64_t joining; /* its connection while it does */
+        bool is_entering; /* asks for admission under that id */
+        uint8_t key[32];  /* of its machine */
         char hostname[16], address[24];
-        uint64_t life;           /* as a sim_agent's */
-        double rate;             /* of its clock */
+        uint64_t life; /* as a sim_agent's */
+        double rate;   /* of its clock */
         int64_t zero, wall_offset;
         int64_t paused_until, hurt_ms; /* hurt_ms: when it was last not well */
-        int64_t wake_at;         /* TIME_NEVER: not */
+        int64_t wake_at;               /* TIME_NEVER: not */
 
         struct sim_disk disk;
         struct replica *replica; /* NULL while the process is dead */

@@ -9,13 +9,13 @@
 
 #include "tests/sim/sim.h"
 
-#define DELAY_MS_MAX      5
-#define SLOW_MS_MAX       3000
-#define GONE_MS_MIN       3500 /* later than the slowest message */
-#define GONE_MS_MAX       6000
-#define GONE_CHANCE       900 /* that the manager hears of it at all */
-#define BROKEN_MS_MAX     1500
-#define CLIENT_GONE_MS    20
+#define DELAY_MS_MAX   5
+#define SLOW_MS_MAX    3000
+#define GONE_MS_MIN    3500 /* later than the slowest message */
+#define GONE_MS_MAX    6000
+#define GONE_CHANCE    900 /* that the manager hears of it at all */
+#define BROKEN_MS_MAX  1500
+#define CLIENT_GONE_MS 20
 
 struct parcel {
         uint64_t connection, epoch; /* epoch: of the link between managers */
@@ -198,7 +198,7 @@ int sim_net_any_manager(struct sim *sim)
         return found;
 }
 
-void sim_net_end_move(struct sim_end *end)
+void sim_net_end_move(struct sim_end *end, int manager)
 {
         struct sim *sim = end->sim;
 
@@ -206,7 +206,7 @@ void sim_net_end_move(struct sim_end *end)
                 sim_manager_later(&sim->managers[end->manager],
                                   in_order(sim, &end->last_at, CLIENT_GONE_MS), gone,
                                   xmemdup(&end->connection, sizeof(end->connection)));
-        end->manager = MAX(sim_net_any_manager(sim), 0);
+        end->manager = manager >= 0 ? manager : MAX(sim_net_any_manager(sim), 0);
         end->connection = ++sim->next_request;
         end->last_at = 0;
 }
@@ -216,13 +216,13 @@ void sim_net_end_send(struct sim_end *end, const uint8_t *bytes, size_t n)
         struct sim *sim = end->sim;
 
         if (!end->connection || !sim->managers[end->manager].replica)
-                sim_net_end_move(end);
+                sim_net_end_move(end, -1);
         struct parcel *p = parcel_new(end->connection, bytes, n);
 
         p->is_local = true;
-        sim_manager_later_in_order(
-                &sim->managers[end->manager],
-                in_order(sim, &end->last_at, sim_between(sim, 0, DELAY_MS_MAX)), arrive, p);
+        sim_manager_later_in_order(&sim->managers[end->manager],
+                                   in_order(sim, &end->last_at, sim_between(sim, 0, DELAY_MS_MAX)),
+                                   arrive, p);
 }
 
 /* --- managers -----------------------------------------------------------------------------------
@@ -327,8 +327,8 @@ int sim_net_peer(struct sim_manager *from, uint64_t to_id, const Swarm__PeerMess
         p->from = from->index;
         p->to = to->index;
         p->epoch = link->epoch;
-        sim_manager_later_in_order(to, in_order(sim, &link->last_at, draw_delay(sim)),
-                                   peer_arrives, p);
+        sim_manager_later_in_order(to, in_order(sim, &link->last_at, draw_delay(sim)), peer_arrives,
+                                   p);
         return 0;
 }
 

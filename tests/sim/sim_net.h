@@ -42,8 +42,8 @@ void sim_net_agent_left(struct sim_agent *a);
 /* The manager to an agent or a client that is connected there. */
 int sim_net_to(struct sim_manager *m, uint64_t connection, const uint8_t *p, size_t n);
 
-/* Another manager, if there is one. */
-void sim_net_end_move(struct sim_end *end);
+/* To that manager; -1: to any. */
+void sim_net_end_move(struct sim_end *end, int manager);
 /* In order, not lost unless the manager dies. */
 void sim_net_end_send(struct sim_end *end, const uint8_t *p, size_t n);
 

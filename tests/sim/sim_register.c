@@ -15,10 +15,13 @@
 
 #include "tests/sim/sim.h"
 
-#define NEVER    UINT64_MAX
-#define LOST_MS  5000
-#define THINK_MS 1500
-#define NAME     "register"
+#define NEVER          UINT64_MAX
+#define LOST_MS        5000
+#define THINK_MS       1500
+#define EVERY_MS       200
+#define PROBE_MS       2000
+#define PROBE_EVERY_MS 20
+#define NAME           "register"
 
 /* --- the history --------------------------------------------------------------------------------
  */
@@ -219,6 +222,11 @@ static void take_answer(struct sim_register_client *c, const Swarm__Response *r)
                 end_op(&sim->registers, c->op, 0);
 }
 
+static bool is_probing(const struct sim *sim)
+{
+        return sim->now_ms < sim->registers.probe_until_ms;
+}
+
 static void hear(void *arg, const uint8_t *p, size_t n)
 {
         struct sim_register_client *c = arg;
@@ -229,7 +237,7 @@ static void hear(void *arg, const uint8_t *p, size_t n)
                 return;
         c->waiting = 0;
         take_answer(c, r);
-        c->next_ms = c->sim->now_ms + sim_between(c->sim, 0, THINK_MS);
+        c->next_ms = c->sim->now_ms + sim_between(c->sim, 0, is_probing(c->sim) ? 0 : THINK_MS);
 }
 
 static void act(struct sim_register_client *c)
@@ -238,23 +246,38 @@ static void act(struct sim_register_client *c)
 
         if (c->waiting && sim->now_ms - c->since_ms < LOST_MS)
                 return;
-        if (c->waiting || sim_chance(sim, 100))
-                sim_net_end_move(&c->end);
+        if (c->waiting || (!is_probing(sim) && sim_chance(sim, 100)))
+                sim_net_end_move(&c->end, -1);
         c->waiting = 0;
         if (sim->now_ms < c->next_ms)
                 return;
         if (!c->has_service)
                 create(c);
-        else if (sim_chance(sim, 500))
+        else if (is_probing(sim) ? c == sim->registers.clients : sim_chance(sim, 500))
                 get(c);
         else
                 put(c);
 }
 
-void sim_register_act(struct sim *sim)
+int64_t sim_register_act(struct sim *sim)
 {
         for (int i = 0; i < SIM_REGISTER_CLIENTS; i++)
                 act(&sim->registers.clients[i]);
+        return is_probing(sim) ? PROBE_EVERY_MS : EVERY_MS;
+}
+
+void sim_register_probe(struct sim *sim, int manager)
+{
+        sim->registers.probe_until_ms = sim->now_ms + PROBE_MS;
+        for (int i = 0; i < SIM_REGISTER_CLIENTS; i++) {
+                struct sim_register_client *c = &sim->registers.clients[i];
+
+                c->waiting = 0;
+                c->next_ms = sim->now_ms;
+                do
+                        sim_net_end_move(&c->end, i == 0 ? manager : -1);
+                while (i > 0 && c->end.manager == manager && sim_chance(sim, 900));
+        }
 }
 
 void sim_register_init(struct sim *sim)

@@ -27,11 +27,15 @@ struct sim_registers {
         struct sim_register_op *ops;
         size_t n, cap;
         uint64_t clock, last_value;
+        int64_t probe_until_ms;
 };
 
 void sim_register_init(struct sim *sim);
-/* Call often. */
-void sim_register_act(struct sim *sim);
+/* Returns in how many ms to call again. */
+int64_t sim_register_act(struct sim *sim);
+/* That manager leads and is being cut off: for a while one client reads there, as fast as it can,
+ * and the others write elsewhere. */
+void sim_register_probe(struct sim *sim, int manager);
 /* Fails the simulation if no order of the operations explains what was seen. */
 void sim_register_check(struct sim *sim);
 void sim_register_done(struct sim *sim);
