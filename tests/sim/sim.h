@@ -125,6 +125,7 @@ void sim_agent_start(struct sim_agent *a);
 void sim_agent_crash(struct sim_agent *a);
 void sim_agent_reboot(struct sim_agent *a);
 void sim_agent_hear(struct sim_agent *a, uint64_t connection, const uint8_t *p, size_t n);
+void sim_agent_broken(struct sim_agent *a); /* its connection: it makes another */
 struct sim_agent *sim_agent_by_key(struct sim *sim, const uint8_t key[32]);
 struct sim_agent *sim_agent_by_connection(struct sim *sim, uint64_t connection);
 void sim_agent_done(struct sim_agent *a);

@@ -190,6 +190,12 @@ static void port_reconnect(void *arg)
         sim_at(a->sim, sim_between(a->sim, 1, 50), connected, s);
 }
 
+void sim_agent_broken(struct sim_agent *a)
+{
+        if (a->core && a->is_joined)
+                port_reconnect(a);
+}
+
 static bool is_bad_image(const Swarm__ServiceSpec *spec)
 {
         return str_has_prefix(spec->task->container->image, "bad");

@@ -417,6 +417,14 @@ static int send_peer(void *arg, uint64_t to, const Swarm__PeerMessage *msg)
         return m->replica ? sim_net_peer(m, to, msg) : -EHOSTUNREACH;
 }
 
+static void drop_here(void *arg, uint64_t connection)
+{
+        struct sim_manager *m = arg;
+
+        if (m->replica)
+                sim_net_drop(m, connection);
+}
+
 static void forget_key(void *arg UNUSED, const uint8_t key[NET_KEY_BYTES] UNUSED)
 {
 }
@@ -674,12 +682,14 @@ static void open_parts(struct sim_manager *m)
                                      .arg = m,
                                      .send = send_here,
                                      .send_peer = send_peer,
+                                     .drop = drop_here,
                                      .on_input = on_input,
                                      .on_gone = on_client_gone,
                                      .no_leader = no_leader};
 
         m->relay = relay_new(&relay);
-        m->front = front_new(&(struct front_config){m->relay, m, forget_key});
+        m->front = front_new(
+                &(struct front_config){.relay = m->relay, .arg = m, .forget_key = forget_key});
         m->turn = (struct turn_config){.seed = rng_next(&m->sim->rng),
                                        .version = "sim",
                                        .hostname = m->hostname,

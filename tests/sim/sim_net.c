@@ -186,6 +186,14 @@ int sim_net_to(struct sim_manager *m, uint64_t connection, const uint8_t *bytes,
         return 0;
 }
 
+void sim_net_drop(struct sim_manager *m, uint64_t connection)
+{
+        struct sim_agent *a = sim_agent_by_connection(m->sim, connection);
+
+        if (a && a->manager == m->index)
+                sim_agent_broken(a);
+}
+
 int sim_net_any_manager(struct sim *sim)
 {
         int found = -1;

@@ -41,6 +41,8 @@ void sim_net_from_agent(struct sim_agent *a, const uint8_t *p, size_t n);
 void sim_net_agent_left(struct sim_agent *a);
 /* The manager to an agent or a client that is connected there. */
 int sim_net_to(struct sim_manager *m, uint64_t connection, const uint8_t *p, size_t n);
+/* Ends a connection. */
+void sim_net_drop(struct sim_manager *m, uint64_t connection);
 
 /* To that manager; -1: to any. */
 void sim_net_end_move(struct sim_end *end, int manager);
