@@ -307,7 +307,7 @@ static void say_heard(struct sim_manager *m, uint64_t leader)
 
         if (!h.store)
                 return;
-        relay_heard(m->relay, take_heard, &h);
+        relay_heard(m->relay, local_now(m).mono_ms, take_heard, &h);
         list.n_nodes = h.n;
         list.nodes = h.all;
         out.kind_case = SWARM__PEER_MESSAGE__KIND_HEARD_NODES;
@@ -373,11 +373,15 @@ static void follow_members(struct sim_manager *m)
         const struct raft_members *now = replica_members(m->replica);
         size_t n = 0;
 
+        if (memcmp(now, &m->known, sizeof(*now)) == 0)
+                return;
         m->known = *now;
         for (size_t i = 0; i < now->n; i++)
                 if (now->of[i].is_voter)
                         m->managers[n++] = m->known.of[i].address;
         m->managers[n] = NULL;
+        if (replica_turn(m->replica))
+                turn_managers_changed(replica_turn(m->replica));
 }
 
 /* --- agents and clients -------------------------------------------------------------------------
@@ -555,7 +559,7 @@ static void op_on_turn(void *arg, struct turn *turn, struct store *store)
         sim_trace(m->sim, "%s: leads, %llu entries", m->hostname,
                   (unsigned long long)replica_applied(m->replica));
         m->sim->n_elections++;
-        relay_heard(m->relay, take_heard, &own);
+        relay_heard(m->relay, local_now(m).mono_ms, take_heard, &own);
         for (size_t i = 0; i < m->n_early; i++)
                 tell_heard(turn, m->early[i].m, m->early[i].said_ms);
         drop_early(m);
@@ -592,7 +596,9 @@ static enum manager_status manager_status(void *arg, uint64_t id)
 
 static bool can_demote(void *arg, uint64_t id, struct err *err)
 {
-        return members_can_leave(((struct sim_manager *)arg)->replica, id, err);
+        struct sim_manager *m = arg;
+
+        return members_can_leave(m->members, m->replica, id, err);
 }
 
 struct sim_manager *sim_manager_leader(struct sim *sim)
