@@ -120,8 +120,7 @@ int options_take_promotion(struct options *o, struct err *err)
         char *argv[] = {(char *)"swarm-manager", (char *)"--config", path, NULL};
         struct options promoted;
 
-        if (o->init || o->join || o->restore || o->force_new_cluster ||
-            access(path, F_OK) < 0)
+        if (o->init || o->join || o->restore || o->force_new_cluster || access(path, F_OK) < 0)
                 return 0;
         int r = options_parse(3, argv, &promoted, stderr, err);
         if (r == 0) {
