@@ -126,7 +126,9 @@ static void on_control(struct front *f, const struct relay_sender *from, const u
         if (!may_control(f, from))
                 refusal = EACCES;
         else if (!take_bytes_request(f, from->number, p, n))
-                refusal = -turn_input_client(f->turn, from->number, p, n);
+                refusal = -turn_input_client(
+                        f->turn,
+                        (struct peer){.connection = from->number, .manager = from->manager}, p, n);
         note_client(f, from->number);
         if (refusal != EACCES && refusal != EAGAIN)
                 return; /* taken, or bytes that are no request: no one to answer */
@@ -197,7 +199,7 @@ static bool is_for_strangers(int kind)
 
 static void on_agent(struct front *f, const struct relay_sender *from, const uint8_t *p, size_t n)
 {
-        struct peer peer = {from->number, gate_node(f->gate, from->key)};
+        struct peer peer = {.connection = from->number, .node = gate_node(f->gate, from->key)};
         bool is_known = !id_is_zero(peer.node);
         int kind = wire_peek_kind(p, n, AGENT_KIND_FIRST);
         /* A manager that joins has the key of its machine's agent, and another connection. */

@@ -289,7 +289,9 @@ static void note_request(struct conn *c, const uint8_t *p, size_t n)
 /* Where it belongs; false: there is nowhere, for now. */
 static bool deliver(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
 {
-        struct relay_sender from = {.number = c->number, .is_local = c->is_local};
+        struct relay_sender from = {.number = c->number,
+                                    .is_local = c->is_local,
+                                    .manager = c->peer ? c->peer : r->config.id};
         bool is_here = r->leader == r->config.id;
 
         if (!r->leader || (is_here && !r->is_ready))

@@ -22,7 +22,8 @@ struct relay;
 struct relay_sender {
         uint64_t number; /* of the connection */
         uint8_t key[NET_KEY_BYTES];
-        bool is_local; /* a client at a manager's socket file */
+        bool is_local;    /* a client at a manager's socket file */
+        uint64_t manager; /* where it is connected */
 };
 
 struct relay_config {

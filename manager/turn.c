@@ -148,12 +148,12 @@ static int check_stranger(const struct turn *t, size_t n)
                        : 0;
 }
 
-int turn_input_client(struct turn *t, uint64_t connection, const uint8_t *p, size_t n)
+int turn_input_client(struct turn *t, struct peer from, const uint8_t *p, size_t n)
 {
         int r = check_input(t, &swarm__request__descriptor, p, n);
 
         if (r == 0)
-                queue(t, INPUT_CLIENT, (struct peer){.connection = connection}, p, n);
+                queue(t, INPUT_CLIENT, from, p, n);
         return r;
 }
 
@@ -202,7 +202,7 @@ static void hear(struct turn *t, struct now now, const struct input *in, struct 
         case INPUT_CLIENT:
                 m = wire_unpack(&t->arena, &swarm__request__descriptor, in->bytes, in->len);
                 if (m)
-                        api_on_request(t->api, in->from.connection, m, &t->rng, effects);
+                        api_on_request(t->api, in->from, m, &t->rng, effects);
                 break;
         case INPUT_AGENT:
                 m = wire_unpack(&t->arena, &swarm__agent_message__descriptor, in->bytes, in->len);

@@ -28,6 +28,7 @@ struct turn;
 struct peer {
         uint64_t connection; /* of a client or of an agent that is not known yet; 0: none */
         struct id node;      /* of an agent that is known: by the transport, not by what it says */
+        uint64_t manager;    /* which a client is connected to; 0: this one */
 };
 
 enum effect_kind {
@@ -80,7 +81,7 @@ void turn_free(struct turn *t);
 
 /* Inputs: copied; judged in the next turn_run, in order. -EAGAIN when the queue is full, -EBADMSG
  * for bytes that are no message (nothing is queued; the driver drops or answers). */
-int turn_input_client(struct turn *t, uint64_t connection, const uint8_t *p, size_t n);
+int turn_input_client(struct turn *t, struct peer from, const uint8_t *p, size_t n);
 int turn_input_agent(struct turn *t, struct peer from, const uint8_t key[32], const uint8_t *p,
                      size_t n);
 /* The transport saw the client go. */

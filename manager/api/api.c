@@ -219,15 +219,20 @@ static int handle(struct call *c)
         return err_set(&c->err, EINVAL, "a request of a kind that this manager does not know");
 }
 
-void api_on_request(struct api *a, uint64_t connection, const Swarm__Request *q, struct rng *rng,
+void api_on_request(struct api *a, struct peer from, const Swarm__Request *q, struct rng *rng,
                     struct list *effects)
 {
-        struct call c = {.a = a, .connection = connection, .q = q, .rng = rng, .effects = effects};
+        struct call c = {.a = a,
+                         .connection = from.connection,
+                         .manager = from.manager,
+                         .q = q,
+                         .rng = rng,
+                         .effects = effects};
         struct stream *s;
         int r = handle(&c);
 
         LIST_FOREACH (s, &a->streams, link)
-                if (s->connection == connection)
+                if (s->connection == from.connection)
                         s->heard_ms = a->now.mono_ms;
         if (r < 0)
                 refuse(&c, r);

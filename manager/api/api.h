@@ -17,7 +17,7 @@ void api_free(struct api *a);
 /* Begins a turn: the time of all that happens in it. */
 void api_begin(struct api *a, struct now now);
 /* One request; what it is answered with is appended to effects. */
-void api_on_request(struct api *a, uint64_t connection, const Swarm__Request *q, struct rng *rng,
+void api_on_request(struct api *a, struct peer from, const Swarm__Request *q, struct rng *rng,
                     struct list *effects);
 void api_on_client_gone(struct api *a, uint64_t connection);
 /* Ends a turn: tells the streams what happened in it. Returns the mono time of the next deadline.

@@ -67,6 +67,7 @@ struct api {
 struct call {
         struct api *a;
         uint64_t connection;
+        uint64_t manager; /* which the client is connected to; 0: this one */
         const Swarm__Request *q;
         struct rng *rng;
         struct list *effects;
@@ -79,9 +80,12 @@ void call_done(struct call *c);
 
 /* --- find.c: by id, name, or unique prefix of an id. -ENOENT, -EINVAL (ambiguous), with text */
 int find_service(struct api *a, const char *ref, struct service **ret, struct err *err);
-int find_node(struct api *a, const char *ref, struct node **ret, struct err *err);
+int find_node(struct call *c, const char *ref, struct node **ret); /* with the call's err */
 int find_task(struct api *a, const char *ref, struct task **ret, struct err *err);
 int find_image(struct api *a, const char *ref, struct image **ret, struct err *err);
+
+/* The node of the manager that the client is connected to; NULL: it is not in the state yet. */
+struct node *find_self(struct call *c);
 
 /* --- validate.c: the spec is changed in place (defaults, the image's id). present: the one that it
  * replaces, NULL: none. -EINVAL, -ENOENT */

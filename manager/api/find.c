@@ -77,13 +77,21 @@ int find_service(struct api *a, const char *ref, struct service **ret, struct er
         return 0;
 }
 
-int find_node(struct api *a, const char *ref, struct node **ret, struct err *err)
+struct node *find_self(struct call *c)
 {
+        return c->manager ? store_find_manager(c->a->store, c->manager)
+                          : store_find_node(c->a->store, c->a->config.node);
+}
+
+int find_node(struct call *c, const char *ref, struct node **ret)
+{
+        struct api *a = c->a;
+        struct err *err = &c->err;
         struct node *node, *found = NULL;
         void *by_id;
         size_t i, n = 0;
 
-        if (str_is_equal(ref, "self") && (node = store_find_node(a->store, a->config.node))) {
+        if (str_is_equal(ref, "self") && (node = find_self(c))) {
                 *ret = node;
                 return 0;
         }

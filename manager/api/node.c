@@ -81,7 +81,7 @@ int on_node_update(struct call *c)
 {
         const Swarm__NodeUpdate *u = c->q->node_update;
         struct node *node;
-        int r = find_node(c->a, u->ref, &node, &c->err);
+        int r = find_node(c, u->ref, &node);
 
         if (r == 0)
                 r = check_node_update(c, node, u);
@@ -125,7 +125,7 @@ int on_node_remove(struct call *c)
         struct node *node;
 
         for (size_t i = 0; i < m->n_refs; i++) {
-                int r = find_node(c->a, m->refs[i], &node, &c->err);
+                int r = find_node(c, m->refs[i], &node);
 
                 if (r == 0)
                         r = check_node_remove(c, node, m->force);

@@ -335,12 +335,12 @@ int on_task_list(struct call *c)
         int r = filters_check(m->filters, m->n_filters, filter_task_keys, &c->err);
 
         for (size_t k = 0; r == 0 && k < m->n_refs; k++)
-                r = m->refs_are_nodes ? find_node(c->a, m->refs[k], &node, &c->err)
+                r = m->refs_are_nodes ? find_node(c, m->refs[k], &node)
                                       : find_service(c->a, m->refs[k], &s, &c->err);
         if (r < 0)
                 return r;
         for (size_t k = 0; k < m->n_refs; k++) {
-                if (m->refs_are_nodes && find_node(c->a, m->refs[k], &node, &c->err) == 0)
+                if (m->refs_are_nodes && find_node(c, m->refs[k], &node) == 0)
                         add_node_tasks(&p, m, node);
                 else if (find_service(c->a, m->refs[k], &s, &c->err) == 0)
                         add_service_tasks(&p, m, s);
@@ -424,13 +424,13 @@ int on_node_get(struct call *c)
         struct node *node;
 
         for (size_t i = 0; i < refs->n_refs; i++) {
-                int r = find_node(c->a, refs->refs[i], &node, &c->err);
+                int r = find_node(c, refs->refs[i], &node);
 
                 if (r < 0)
                         return r;
         }
         for (size_t i = 0; i < refs->n_refs; i++)
-                if (find_node(c->a, refs->refs[i], &node, &c->err) == 0)
+                if (find_node(c, refs->refs[i], &node) == 0)
                         add_node(&p, node);
         return parts_end(&p);
 }
@@ -446,6 +446,10 @@ static void add_nodes(struct api *a, Swarm__Info *info)
                 uint64_t tasks = 0;
 
                 info->nodes++;
+                if (node->role == ROLE_MANAGER) {
+                        info->managers++;
+                        info->managers_reachable += manager_status(a, node) != MANAGER_UNREACHABLE;
+                }
                 add_reserved(node, info->reserved, &tasks);
                 info->nodes_ready += node->state == NODE_READY || is_bare_manager(node);
                 if (node->state != NODE_READY || !node->description || !node->description->capacity)
@@ -472,12 +476,13 @@ int on_info(struct call *c)
         Swarm__Info info = SWARM__INFO__INIT;
         Swarm__Resources capacity = SWARM__RESOURCES__INIT, reserved = SWARM__RESOURCES__INIT;
         Swarm__Response r = SWARM__RESPONSE__INIT;
-        uint8_t node[ID_BYTES];
+        struct node *self = find_self(c);
+        uint8_t id[ID_BYTES];
 
         info.cluster_id = store_cluster(a->store)->msg->id;
         info.version = (char *)(uintptr_t)a->config.version;
-        info.node_id = wire_id(a->config.node, node);
-        info.managers = strv_len(a->config.managers);
+        if (self)
+                info.node_id = wire_id(self->id, id);
         info.capacity = &capacity;
         info.reserved = &reserved;
         add_nodes(a, &info);

@@ -2,6 +2,7 @@
 #include "manager/replica/members.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "shared/base/log.h"
 #include "shared/base/mem.h"
@@ -59,13 +60,9 @@ static bool is_manager(const struct node *node)
 
 static const struct node *find_manager(struct store *s, uint64_t id)
 {
-        const struct node *node;
-        size_t i;
+        const struct node *node = store_find_manager(s, id);
 
-        MAP_FOREACH (node, i, store_nodes(s))
-                if (is_manager(node) && node->manager_id == id)
-                        return node;
-        return NULL;
+        return node && is_manager(node) ? node : NULL;
 }
 
 static bool has_caught_up(const struct replica *r, uint64_t id)
@@ -120,16 +117,27 @@ static const char *what_name(enum raft_change what)
         return what == RAFT_PUT_LEARNER ? "learns" : what == RAFT_PROMOTE ? "votes" : "leaves";
 }
 
-static int64_t propose(struct replica *r, struct now now, const struct change *c)
+static void tell(struct store *s, const struct change *c, const char *address, int64_t index)
+{
+        const struct node *node = store_find_manager(s, c->id);
+
+        log_info("manager %s node=%s hostname=%s address=%s id=%llu index=%lld", what_name(c->what),
+                 node ? ID_S(node->id) : "-", node ? node_hostname(node) : "-", address,
+                 (unsigned long long)c->id, (long long)index);
+}
+
+static int64_t propose(struct store *s, struct replica *r, struct now now, const struct change *c)
 {
         /* The leader hands over first: whoever follows takes it off the list. */
         if (c->what == RAFT_REMOVE && c->id == replica_status(r)->id)
                 return replica_transfer(r, now, 0);
-        int64_t index = replica_change(r, now, c->what, c->id, c->address);
+        const struct raft_member *member = raft_members_find(replica_members(r), c->id);
+        char address[sizeof(member->address)];
 
+        snprintf(address, sizeof(address), "%s", c->address ? c->address : member->address);
+        int64_t index = replica_change(r, now, c->what, c->id, c->address);
         if (index > 0)
-                log_info("manager %llu %s index=%lld", (unsigned long long)c->id,
-                         what_name(c->what), (long long)index);
+                tell(s, c, address, index);
         return index;
 }
 
@@ -143,7 +151,7 @@ int64_t members_run(struct members *m, struct replica *r, struct now now)
         m->is_dirty = false;
         m->due_ms = TIME_NEVER;
         if (find_missing(m->store, r, &change, &waits) || find_leaver(m->store, r, &change)) {
-                int64_t e = propose(r, now, &change);
+                int64_t e = propose(m->store, r, now, &change);
 
                 m->due_ms = now.mono_ms + (e < 0 && e != -EBUSY ? REFUSED_MS : LOOK_AGAIN_MS);
         } else if (waits) {

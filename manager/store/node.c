@@ -35,6 +35,17 @@ size_t store_count_managers(const struct store *s)
         return n;
 }
 
+struct node *store_find_manager(struct store *s, uint64_t manager_id)
+{
+        struct node *node;
+        size_t i;
+
+        MAP_FOREACH (node, i, &s->nodes)
+                if (node->manager_id == manager_id && node->role == ROLE_MANAGER)
+                        return node;
+        return NULL;
+}
+
 struct node *node_new(struct id id)
 {
         struct node *node = xnew(struct node);

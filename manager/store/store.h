@@ -55,6 +55,8 @@ struct task *store_find_task(struct store *s, struct id id);
 struct node *store_find_node(struct store *s, struct id id);
 struct node *store_find_node_by_key(struct store *s, const uint8_t key[32]);
 size_t store_count_managers(const struct store *s); /* nodes of that role */
+/* By the id of the manager that runs on it: looks through all nodes. */
+struct node *store_find_manager(struct store *s, uint64_t manager_id);
 struct image *store_find_image(struct store *s, const char *id);
 struct image *store_find_image_by_name(struct store *s, const char *name);
 /* All objects of a kind, for MAP_FOREACH. */

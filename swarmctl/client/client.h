@@ -5,9 +5,9 @@
  * Failures are -errno with one line of text in err. Those of the line itself are told apart from a
  * manager's refusal by their code (no manager's refusal bears them), see client_exit_code:
  * -EDESTADDRREQ: the host is not an address; -EHOSTUNREACH: there is no manager there; -ENOTCONN:
- * there was, but the connection is lost, and what was asked may have been done or not; -ETIMEDOUT:
- * it did not answer in time. A refusal has the response's code and its text, to be printed as it
- * is.
+ * there was, but the connection is lost, or the manager that leads was, and what was asked may have
+ * been done or not; -EAGAIN: no manager leads; -ETIMEDOUT: it did not answer in time. A refusal has
+ * the response's code and its text, to be printed as it is.
  */
 #pragma once
 

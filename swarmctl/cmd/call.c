@@ -102,21 +102,72 @@ static int try_call(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret, s
         return r == -ETIMEDOUT && left != CLIENT_NO_TIMEOUT ? set_timed_out(ctl, err) : r;
 }
 
+/* --- questions that were lost -------------------------------------------------------------------
+ */
+static bool is_away(int r)
+{
+        return r == -EHOSTUNREACH || r == -ENOTCONN || r == -EAGAIN;
+}
+
+/* It changes nothing, so that it may be asked twice. */
+static bool is_question(const Swarm__Request *q)
+{
+        switch (q->kind_case) {
+        case SWARM__REQUEST__KIND_SERVICE_LIST:
+        case SWARM__REQUEST__KIND_SERVICE_GET:
+        case SWARM__REQUEST__KIND_TASK_LIST:
+        case SWARM__REQUEST__KIND_TASK_GET:
+        case SWARM__REQUEST__KIND_NODE_LIST:
+        case SWARM__REQUEST__KIND_NODE_GET:
+        case SWARM__REQUEST__KIND_IMAGE_LIST:
+        case SWARM__REQUEST__KIND_IMAGE_GET:
+        case SWARM__REQUEST__KIND_CLUSTER_GET:
+        case SWARM__REQUEST__KIND_INFO: return true;
+        case SWARM__REQUEST__KIND_JOIN_TOKEN: return !q->join_token->rotate;
+        default: return false;
+        }
+}
+
+bool ctl_asks_again(struct ctl *ctl, const Swarm__Request *q, struct ctl_asking *asking, int r)
+{
+        const int64_t left_ms = ctl_time_left(ctl);
+        const bool is_late = left_ms == CLIENT_NO_TIMEOUT
+                                     ? time_now().mono_ms >= asking->begun_ms + CTL_ASK_AGAIN_MS
+                                     : left_ms == 0;
+
+        asking->was_lost |= r == -ENOTCONN || r == -EAGAIN;
+        if (is_late || !is_question(q) || !asking->was_lost || !is_away(r))
+                return false;
+        ctl_disconnect(ctl);
+        poll(NULL, 0, RETRY_MS);
+        return true;
+}
+
 int ctl_call(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret)
 {
-        struct err err = {0};
+        struct ctl_asking asking = {.begun_ms = time_now().mono_ms};
+        struct err err;
+        int r;
 
-        return say(ctl, try_call(ctl, q, ret, &err), &err);
+        do {
+                err = (struct err){0};
+                r = try_call(ctl, q, ret, &err);
+        } while (ctl_asks_again(ctl, q, &asking, r));
+        return say(ctl, r, &err);
+}
+
+int ctl_stream_try(struct ctl *ctl, Swarm__Request *q, struct client_stream **ret, struct err *err)
+{
+        int r = connect_once(ctl, err);
+
+        return r < 0 ? r : client_stream_open(ctl->client, q, ret, err);
 }
 
 int ctl_stream_open(struct ctl *ctl, Swarm__Request *q, struct client_stream **ret)
 {
         struct err err = {0};
-        int r = connect_once(ctl, &err);
 
-        if (r >= 0)
-                r = client_stream_open(ctl->client, q, ret, &err);
-        return say(ctl, r, &err);
+        return say(ctl, ctl_stream_try(ctl, q, ret, &err), &err);
 }
 
 int ctl_stream_next(struct ctl *ctl, struct client_stream *s, int64_t wait_ms,
@@ -134,11 +185,6 @@ int ctl_stream_next(struct ctl *ctl, struct client_stream *s, int64_t wait_ms,
 
 /* --- when the manager is away -------------------------------------------------------------------
  */
-static bool is_away(int r)
-{
-        return r == -EHOSTUNREACH || r == -ENOTCONN || r == -EAGAIN;
-}
-
 /* Waits a little before the next try. err: why the last one failed. 0, or an exit code, said. */
 static int wait_away(struct ctl *ctl, const char *what, const struct err *err)
 {

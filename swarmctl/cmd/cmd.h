@@ -55,7 +55,10 @@ int ctl_usage(struct ctl *ctl, const char *format, ...) __attribute__((format(pr
 void ctl_warn(struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Sends a request and waits for the one answer, which is the caller's to free with wire_free; ret
- * may be NULL. Connects first if need be. Returns 0, or an exit code after ctl_fail. */
+ * may be NULL. Connects first if need be. Returns 0, or an exit code after ctl_fail. A question
+ * whose answer is lost, with a manager or its leader, is asked again: until --timeout, or for
+ * CTL_ASK_AGAIN_MS. What changes something never is. */
+#define CTL_ASK_AGAIN_MS 10000
 int ctl_call(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret);
 /* The client, connected, for what the two below do not cover; NULL after ctl_fail, *ret_exit set.
  */

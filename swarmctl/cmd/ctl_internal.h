@@ -26,3 +26,13 @@ void help_print_all(const struct command *const *tables);
 void help_print_noun(const struct command *const *tables, const char *noun);
 void help_print_command(const struct command *c);
 void ctl_disconnect(struct ctl *ctl);
+
+/* A question, each time that it is asked: see ctl_call. */
+struct ctl_asking {
+        int64_t begun_ms; /* mono */
+        bool was_lost;
+};
+/* r: what came of it this time. True: ask it again now, on a new connection; that took a moment. */
+bool ctl_asks_again(struct ctl *ctl, const Swarm__Request *q, struct ctl_asking *asking, int r);
+/* As ctl_stream_open, and says nothing. Returns -errno as client_stream_open and client_open. */
+int ctl_stream_try(struct ctl *ctl, Swarm__Request *q, struct client_stream **ret, struct err *err);

@@ -6,7 +6,9 @@
 
 #include "shared/base/mem.h"
 #include "shared/base/parse.h"
+#include "shared/base/time.h"
 #include "shared/wire/wire.h"
+#include "swarmctl/cmd/ctl_internal.h"
 
 static int filter_read(const char *text, Swarm__Filter **ret)
 {
@@ -55,12 +57,11 @@ void filters_done(struct filters *f)
         *f = (struct filters){0};
 }
 
-static int take_part(struct ctl *ctl, struct responses *all, Swarm__Response *part)
+static int take_part(struct responses *all, Swarm__Response *part, struct err *err)
 {
         if (all->n == LIST_PARTS_MAX) {
                 wire_free(part);
-                return ctl_fail(ctl, CLIENT_EXIT_REFUSED, "the answer has more than %d parts",
-                                LIST_PARTS_MAX);
+                return err_set(err, EMSGSIZE, "the answer has more than %d parts", LIST_PARTS_MAX);
         }
         if (all->n == all->cap) {
                 all->cap = all->cap ? 2 * all->cap : 4;
@@ -70,35 +71,41 @@ static int take_part(struct ctl *ctl, struct responses *all, Swarm__Response *pa
         return 0;
 }
 
-int list_call(struct ctl *ctl, Swarm__Request *q, struct responses *ret)
+static int try_list(struct ctl *ctl, Swarm__Request *q, struct responses *ret, struct err *err)
 {
         _cleanup_responses_ struct responses all = {0};
         struct client_stream *s;
         Swarm__Response *part;
-        struct err err = {0};
-        int exit_code = 0;
-        int r = ctl_stream_open(ctl, q, &s);
+        int r = ctl_stream_try(ctl, q, &s, err);
 
-        if (r)
+        if (r < 0)
                 return r;
-        while (exit_code == 0) {
-                r = ctl_stream_next(ctl, s, CLIENT_TIMEOUT_MS, &part, &err);
-                if (r == 0)
+        while ((r = ctl_stream_next(ctl, s, CLIENT_TIMEOUT_MS, &part, err)) == 1) {
+                r = take_part(&all, part, err);
+                if (r < 0)
                         break;
-                if (r == 1)
-                        exit_code = take_part(ctl, &all, part);
-                else if (r == -EAGAIN)
-                        exit_code = ctl_fail(ctl, CLIENT_EXIT_TIMED_OUT,
-                                             "the manager did not answer in time");
-                else
-                        exit_code = ctl_fail(ctl, (int)client_exit_code(r), "%s", err.text);
         }
         client_stream_close(s);
-        if (exit_code == 0) {
-                *ret = all;
-                all = (struct responses){0};
-        }
-        return exit_code;
+        if (r == -EAGAIN)
+                return err_set(err, ETIMEDOUT, "the manager did not answer in time");
+        if (r < 0)
+                return r;
+        *ret = all;
+        all = (struct responses){0};
+        return 0;
+}
+
+int list_call(struct ctl *ctl, Swarm__Request *q, struct responses *ret)
+{
+        struct ctl_asking asking = {.begun_ms = time_now().mono_ms};
+        struct err err;
+        int r;
+
+        do {
+                err = (struct err){0};
+                r = try_list(ctl, q, ret, &err);
+        } while (ctl_asks_again(ctl, q, &asking, r));
+        return r < 0 ? ctl_fail(ctl, (int)client_exit_code(r), "%s", err.text) : 0;
 }
 
 void responses_append(struct responses *to, struct responses *from)

@@ -110,7 +110,8 @@ static void put_info(struct buf *out, const Swarm__Info *i, const Swarm__Cluster
         put_text(out, "Server version:", i->version);
         put_text(out, "Leader:", i->leader);
         put_text(out, "Address:", i->address);
-        put_count(out, "Managers:", i->managers);
+        buf_printf(out, "%-20s%" PRIu64 " (%" PRIu64 " reachable)\n", "Managers:", i->managers,
+                   i->managers_reachable);
         buf_printf(out, "%-20s%" PRIu64 " (%" PRIu64 " ready)\n", "Nodes:", i->nodes,
                    i->nodes_ready);
         put_count(out, "Services:", i->services);

@@ -212,6 +212,7 @@ json_t *doc_node(const Swarm__Node *n)
                 if (is_leader)
                         doc_put_bool(m, "Leader", true);
                 doc_put_str(m, "Reachability", is_leader ? "reachable" : manager_status_name(s));
+                doc_put_str(m, "Addr", n->manager_address);
                 doc_put(o, "ManagerStatus", m);
         }
         doc_put(o, "Reserved", doc_resources(n->reserved));
@@ -242,6 +243,7 @@ json_t *doc_info(const Swarm__Info *i, const Swarm__Cluster *c)
         doc_put_str_if(swarm, "Address", i->address);
         doc_put_str(swarm, "Leader", i->leader);
         doc_put_int(swarm, "Managers", (int64_t)i->managers);
+        doc_put_int(swarm, "ManagersReachable", (int64_t)i->managers_reachable);
         doc_put_int(swarm, "Nodes", (int64_t)i->nodes);
         doc_put_int(swarm, "NodesReady", (int64_t)i->nodes_ready);
         doc_put_int(swarm, "Services", (int64_t)i->services);

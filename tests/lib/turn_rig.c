@@ -75,7 +75,9 @@ void core_send(struct core *r, uint64_t connection, Swarm__Request *q)
                 q->number = ++r->number;
         q->protocol = CONTROL_PROTOCOL;
         WIRE_PACK(q, &b);
-        int e = turn_input_client(r->turn, connection, b.data, b.len);
+        int e = turn_input_client(r->turn,
+                                  (struct peer){.connection = connection, .manager = r->manager},
+                                  b.data, b.len);
         assert(e == 0);
         core_run(r);
 }
@@ -192,7 +194,7 @@ void core_say_register(struct core *r, const char *hostname, const struct core_n
         reg.description = &d;
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_REGISTER;
         m.register_ = &reg;
-        core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
+        core_say(r, (struct peer){.connection = n->connection, .node = n->id}, n->key, &m);
 }
 
 void core_register(struct core *r, const char *hostname, struct core_node *n)
@@ -240,7 +242,7 @@ static void say_beat(struct core *r, const struct core_node *n, Swarm__Heartbeat
         m.session = wire_id(n->session, id);
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_HEARTBEAT;
         m.heartbeat = beat;
-        core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
+        core_say(r, (struct peer){.connection = n->connection, .node = n->id}, n->key, &m);
 }
 
 void core_heartbeat(struct core *r, const struct core_node *n, uint64_t assigned_seq)
@@ -280,7 +282,7 @@ void core_status(struct core *r, const struct core_node *n, uint64_t seq, uint64
         m.session = wire_id(n->session, id);
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_STATUS;
         m.status = &batch;
-        core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
+        core_say(r, (struct peer){.connection = n->connection, .node = n->id}, n->key, &m);
 }
 
 const Swarm__Response *core_put_image(struct core *r, const char *id, const char *name)

@@ -552,6 +552,44 @@ static void test_own_node(void **state UNUSED)
         core_close(&r);
 }
 
+/* "self" and the node of `info` are the manager's that the client is connected to. */
+static void test_self(void **state UNUSED)
+{
+        static const uint8_t key[32] = "the manager's", other_key[32] = "another one's";
+        Swarm__RefList refs = SWARM__REF_LIST__INIT;
+        Swarm__Empty empty = SWARM__EMPTY__INIT;
+        char *ref = (char *)"self";
+        struct core r;
+        struct id id;
+
+        core_open(&r);
+        struct node *own =
+                store_add_node(r.store, (struct id){9, 9}, key, ROLE_MANAGER, r.now.wall_ms);
+        struct node *other =
+                store_add_node(r.store, (struct id){8, 8}, other_key, ROLE_MANAGER, r.now.wall_ms);
+        store_set_node_manager(r.store, own, 1, "10.0.0.1:7377", r.now.wall_ms);
+        store_set_node_manager(r.store, other, 2, "10.0.0.2:7377", r.now.wall_ms);
+        refs.refs = &ref;
+        refs.n_refs = 1;
+        for (r.manager = 0; r.manager < 3; r.manager++) {
+                const struct node *self = r.manager == 2 ? other : own;
+                const Swarm__Response *m = ASK(&r, node_get, NODE_GET, &refs);
+
+                assert_int_equal(m->code, 0);
+                assert_int_equal(wire_get_id(&m->nodes->nodes[0]->id, &id), 0);
+                assert_true(id_is_equal(id, self->id));
+                m = ASK(&r, info, INFO, &empty);
+                assert_int_equal(wire_get_id(&m->info->node_id, &id), 0);
+                assert_true(id_is_equal(id, self->id));
+                assert_int_equal(m->info->managers, 2);
+                assert_int_equal(m->info->managers_reachable, 2);
+        }
+        /* never the leader's when it is not known whose */
+        assert_string_equal(ASK(&r, node_get, NODE_GET, &refs)->error, "no such node: self");
+        assert_int_equal(ASK(&r, info, INFO, &empty)->info->node_id.len, 0);
+        core_close(&r);
+}
+
 static void test_cluster(void **state UNUSED)
 {
         Swarm__ClusterUpdate u = SWARM__CLUSTER_UPDATE__INIT;
@@ -739,6 +777,7 @@ int main(void)
                 cmocka_unit_test(test_node_update),
                 cmocka_unit_test(test_node_role),
                 cmocka_unit_test(test_own_node),
+                cmocka_unit_test(test_self),
                 cmocka_unit_test(test_cluster),
                 cmocka_unit_test(test_images),
                 cmocka_unit_test(test_image_limits),

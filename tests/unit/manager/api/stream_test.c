@@ -353,7 +353,7 @@ static void put_lines(struct core *r, const struct core_node *n, uint64_t stream
         m.session = wire_id(n->session, session);
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_LOG_DATA;
         m.log_data = &data;
-        core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
+        core_say(r, (struct peer){.connection = n->connection, .node = n->id}, n->key, &m);
 }
 
 static void say_lines(struct core *r, const struct core_node *n, uint64_t stream, struct id task,
@@ -376,7 +376,7 @@ static void say_end(struct core *r, const struct core_node *n, uint64_t stream, 
         m.session = wire_id(n->session, session);
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_LOG_END;
         m.log_end = &end;
-        core_say(r, (struct peer){n->connection, n->id}, n->key, &m);
+        core_say(r, (struct peer){.connection = n->connection, .node = n->id}, n->key, &m);
         core_run(r);
 }
 

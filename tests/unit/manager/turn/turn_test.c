@@ -15,7 +15,8 @@ static void test_garbage(void **state UNUSED)
         int bad = 0;
 
         core_open(&r);
-        assert_int_equal(turn_input_client(r.turn, 1, (const uint8_t *)"\xff\xff\xff", 3),
+        assert_int_equal(turn_input_client(r.turn, (struct peer){.connection = 1},
+                                           (const uint8_t *)"\xff\xff\xff", 3),
                          -EBADMSG);
         assert_int_equal(turn_input_agent(r.turn, (struct peer){.connection = 1}, key,
                                           (const uint8_t *)"\x12\x7f", 2),
@@ -29,7 +30,7 @@ static void test_garbage(void **state UNUSED)
                 for (size_t k = 0; k < n; k++)
                         p[k] = (uint8_t)(rng_below(&rng, 3) ? rng_below(&rng, 48)
                                                             : rng_below(&rng, 256));
-                bad += turn_input_client(r.turn, 1, p, n) == -EBADMSG;
+                bad += turn_input_client(r.turn, (struct peer){.connection = 1}, p, n) == -EBADMSG;
                 bad += turn_input_agent(r.turn, (struct peer){.connection = 1}, key, p, n) ==
                        -EBADMSG;
                 if (i % 100 == 0)
@@ -54,13 +55,15 @@ static void test_queue_is_bounded(void **state UNUSED)
         q.kind_case = SWARM__REQUEST__KIND_INFO;
         q.info = &empty;
         WIRE_PACK(&q, &b);
-        while (turn_input_client(r.turn, 1, b.data, b.len) == 0)
+        while (turn_input_client(r.turn, (struct peer){.connection = 1}, b.data, b.len) == 0)
                 n++;
         assert_int_equal(n, TURN_INPUTS_MAX);
-        assert_int_equal(turn_input_client(r.turn, 1, b.data, b.len), -EAGAIN);
+        assert_int_equal(turn_input_client(r.turn, (struct peer){.connection = 1}, b.data, b.len),
+                         -EAGAIN);
         core_run(&r);
         assert_false(turn_has_inputs(r.turn));
-        assert_int_equal(turn_input_client(r.turn, 1, b.data, b.len), 0);
+        assert_int_equal(turn_input_client(r.turn, (struct peer){.connection = 1}, b.data, b.len),
+                         0);
         core_close(&r);
 }
 
@@ -148,7 +151,9 @@ static void test_answers_are_bounded(void **state UNUSED)
         for (q.number = next; q.number < 120; q.number++) {
                 buf_clear(&b);
                 WIRE_PACK(&q, &b);
-                assert_int_equal(turn_input_client(r.turn, 7, b.data, b.len), 0);
+                assert_int_equal(
+                        turn_input_client(r.turn, (struct peer){.connection = 7}, b.data, b.len),
+                        0);
         }
         for (; turn_has_inputs(r.turn); turns++) {
                 const Swarm__Response *m;
