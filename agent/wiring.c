@@ -26,6 +26,7 @@
 #include "shared/base/log.h"
 #include "shared/base/mem.h"
 #include "shared/base/notify.h"
+#include "shared/base/process.h"
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 
@@ -300,6 +301,7 @@ static void port_session(void *arg, const Swarm__Session *m)
                d->description->hostname, link_manager(d->link));
         fflush(stdout);
         notify_service_manager("READY=1");
+        process_settle();
 }
 
 static void port_heartbeat(void *arg, const Swarm__HeartbeatReply *m)

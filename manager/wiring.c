@@ -21,6 +21,7 @@
 #include "shared/base/io.h"
 #include "shared/base/mem.h"
 #include "shared/base/notify.h"
+#include "shared/base/process.h"
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 #include "version.h"
@@ -337,6 +338,7 @@ static void on_ready(void *arg)
                m->options->listen, m->options->advertise);
         fflush(stdout);
         notify_service_manager("READY=1");
+        process_settle();
 }
 
 static int open_driver(struct manager *m)

@@ -2,8 +2,13 @@
 #include "shared/base/process.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -55,4 +60,27 @@ void process_prepare(void)
         mallopt(M_ARENA_MAX, ARENAS);
         mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
         raise_descriptor_limit();
+}
+
+/* Code is never written to, so that a page of it can be read from its file again. (Other read-only
+ * pages may be the linker's work, and in no file.) */
+void process_settle(void)
+{
+        FILE *maps = fopen("/proc/self/maps", "re");
+        char *line = NULL;
+        size_t cap = 0;
+
+        while (maps && getline(&line, &cap, maps) > 0) {
+                uintptr_t from, to;
+                char mode[5], path[2];
+
+                if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s %*s %*s %*s %1[/]", &from, &to,
+                           mode, path) == 4 &&
+                    strcmp(mode, "r-xp") == 0)
+                        madvise((void *)from, to - from, MADV_DONTNEED);
+        }
+        free(line);
+        if (maps)
+                fclose(maps);
+        malloc_trim(0);
 }

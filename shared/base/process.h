@@ -8,3 +8,6 @@ void process_prepare(void);
 /* Descriptors 0 to 2 that are closed become /dev/null; process_prepare does so, too. First of all.
  */
 void process_open_stdio(void);
+/* Lets go of the pages of code that only the start needed; what is needed again comes back by
+ * itself. Once, when the program is ready. */
+void process_settle(void);

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "shared/base/base.h"
+#include "shared/base/process.h"
 
 static void test_id_text(void **state UNUSED)
 {
@@ -387,9 +388,32 @@ static void test_list(void **state UNUSED)
         assert_int_equal(sum, 213);
 }
 
+static long resident_pages(void)
+{
+        _cleanup_buf_ struct buf b = {0};
+        long all = 0, resident = 0;
+
+        assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/statm", 256, &b), 0);
+        assert_int_equal(sscanf(buf_str(&b), "%ld %ld", &all, &resident), 2);
+        return resident;
+}
+
+/* Code that was let go is there again when it is called. */
+static void test_settle(void **state)
+{
+        long before = resident_pages();
+
+        (void)state;
+        process_settle();
+        assert_true(resident_pages() < before);
+        _cleanup_free_ char *text = xasprintf("%d %s", 7, "again");
+        assert_string_equal(text, "7 again");
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_settle),
                 cmocka_unit_test(test_id_text),
                 cmocka_unit_test(test_map_against_array),
                 cmocka_unit_test(test_names_and_texts),
