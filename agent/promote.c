@@ -78,13 +78,18 @@ static void take_word_back(const struct promote *p)
 
 /* --- starting it --------------------------------------------------------------------------------
  */
-static void on_exit_of_it(void *arg UNUSED, pid_t pid, int wait_status)
+/* One that ends well was taken off the members, which the next heartbeat tells us, or was told to
+ * end by a person, who may want a moment. */
+static void on_exit_of_it(void *arg, pid_t pid, int wait_status)
 {
+        struct promote *p = arg;
         int code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -WTERMSIG(wait_status);
 
         if (code)
                 log_warn("the manager of this node has ended: see its log pid=%d status=%d", pid,
                          code);
+        else
+                loop_timer_set(p->timer, PROMOTE_LOOK_MS);
 }
 
 static int spawn_unit(struct promote *p)
@@ -121,7 +126,7 @@ static int spawn_program(struct promote *p)
 
 static void start(struct promote *p)
 {
-        int r = p->role == ROLE_MANAGER ? leave_word(p) : 0;
+        int r = *p->config.address(p->config.arg) ? leave_word(p) : 0; /* there is one of before */
 
         if (r < 0)
                 log_error("cannot write %s/agent/manager error=%s", p->config.data_dir,

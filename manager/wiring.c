@@ -125,11 +125,18 @@ static int restore(struct manager *m, const char *file)
         return r < 0 ? err_set(&m->err, -r, "--restore %s: %s", from, err_name(r)) : 0;
 }
 
+/* One that is not wanted, or no more, leaves nothing behind: it has nothing yet. */
 static int enter_cluster(struct manager *m, uint64_t id)
 {
         static const struct raft_members none;
+        _cleanup_free_ char *dir = path_of(m, "manager");
+        struct err ignored = {0};
         int r = join_cluster(m->loop, m->options, &m->node_keys, id, &m->cluster_keys, &m->err);
 
+        if (r == -EACCES) {
+                db_close(STEAL_PTR(m->db));
+                db_remove(dir, &ignored);
+        }
         if (r == 0)
                 r = keep_cluster_key(m);
         return r < 0 ? r : set_identity(m, id, &none);
@@ -140,20 +147,6 @@ static bool is_outside(const struct manager *m)
 {
         return m->state.id && !m->state.base.index && !m->state.base.members.n &&
                !m->state.n_entries;
-}
-
-/* Was it wanted once, and is not any more, its identity goes. */
-static int enter_again(struct manager *m)
-{
-        _cleanup_free_ char *dir = path_of(m, "manager");
-        struct err ignored = {0};
-        int r = enter_cluster(m, m->state.id);
-
-        if (r == -EACCES) {
-                db_close(STEAL_PTR(m->db));
-                db_remove(dir, &ignored);
-        }
-        return r;
 }
 
 /* Nothing is made for a manager that will not start. */
@@ -180,7 +173,7 @@ static int settle_identity(struct manager *m)
         const struct options *o = m->options;
 
         if (m->state.id)
-                return is_outside(m) && o->join ? enter_again(m) : 0;
+                return is_outside(m) && o->join ? enter_cluster(m, m->state.id) : 0;
         if (!o->init && !o->join)
                 return no_cluster(m);
         return o->init ? begin_cluster(m) : enter_cluster(m, random_id());

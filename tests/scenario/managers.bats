@@ -136,7 +136,16 @@ has_no_manager() { ! manager_of "$1" && [ ! -e "$CLUSTER/$1/manager" ] && [ ! -e
         wait_for 20 "manager n1" manager_is n1 reachable
         ctl node demote n1
         wait_for 20 "the end of its manager" has_no_manager n1
+        wait_for 20 "word taken back" test ! -e "$CLUSTER/n1/agent/manager"
+        has_no_manager n1
         [ "$before" = "$(all_pids)" ]
+}
+
+@test "a manager on a node that is a worker is refused, and leaves nothing" {
+        expect_fail 1 "this node is a worker: promote it" host_run n2 "$BUILD/swarm-manager" --data-dir "$CLUSTER/n2" \
+                --advertise "$(host_address n2)" --join "$(host_address "$CTL"):7377"
+        [ ! -e "$CLUSTER/n2/manager" ]
+        [ -e "$CLUSTER/n2/node.key" ]
 }
 
 @test "a manager that was demoted while it was away leaves when it comes back" {

@@ -109,7 +109,8 @@ static int setup(void **state)
         assert_int_equal(io_mkdir_all(agent, 0700), 0);
         assert_int_equal(io_mkdir_all(manager, 0700), 0);
         put(f, "program",
-            "#!/bin/sh\necho \"$*\" >\"$2/part\"; echo said; mv \"$2/part\" \"$2/ran\"\n", 0700);
+            "#!/bin/sh\necho \"$*\" >\"$2/part\"; echo said; mv \"$2/part\" \"$2/ran\"; exit 1\n",
+            0700);
         snprintf(f->program, sizeof(f->program), "%s/program", f->dir);
         struct promote_config c = {.data_dir = f->dir,
                                    .program = f->program,
@@ -149,6 +150,24 @@ static void test_started_and_again(void **state)
         put(f, "manager/swarm.db", "", 0600);
         drop(f, "ran");
         promote_set_role(f->promote, ROLE_MANAGER); /* told with each heartbeat */
+        run(f, "ran", true);
+}
+
+/* One that ended well was told to: it is not started again at once. */
+static void test_ended_well(void **state)
+{
+        struct fixture *f = *state;
+
+        put(f, "program", "#!/bin/sh\n: >\"$2/ran\"\n", 0700);
+        promote_set_role(f->promote, ROLE_MANAGER);
+        run(f, "ran", true);
+        drop(f, "ran");
+        for (int i = 0; i * SILENCE_MS < 2 * PROMOTE_PAUSE_MS; i++)
+                run(f, NULL, false);
+        assert_false(has(f, "ran"));
+        promote_set_role(f->promote, ROLE_WORKER);
+        run(f, "agent/manager", false);
+        promote_set_role(f->promote, ROLE_MANAGER);
         run(f, "ran", true);
 }
 
@@ -218,9 +237,8 @@ static void test_cannot_be_started(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_started_and_again), TEST(test_demoted),
-                TEST(test_set_up_by_hand),    TEST(test_runs_already),
-                TEST(test_cannot_be_started),
+                TEST(test_started_and_again), TEST(test_ended_well),   TEST(test_demoted),
+                TEST(test_set_up_by_hand),    TEST(test_runs_already), TEST(test_cannot_be_started),
         };
 
         return cmocka_run_group_tests_name("promote", tests, NULL, NULL);
