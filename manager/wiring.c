@@ -38,7 +38,6 @@ struct manager {
         struct driver *driver;
         struct net_keys node_keys, cluster_keys;
         bool is_new_cluster; /* made by this process */
-        bool is_alone;       /* by force: until it has led */
 };
 
 static char *path_of(const struct manager *m, const char *name)
@@ -110,7 +109,6 @@ static int stand_alone(struct manager *m)
 {
         struct raft_members members = only_self(m);
 
-        m->is_alone = true;
         return db_stand_alone(m->db, members.of[0].id, &members, &m->err);
 }
 
@@ -276,7 +274,17 @@ static void demote_others(struct manager *m, struct store *store, int64_t wall_m
                                     node->labels->n_labels, wall_ms);
                 store_set_node_manager(store, node, 0, NULL, wall_ms);
         }
-        m->is_alone = false;
+}
+
+/* By force or from a copy, whether by this process or by one that died before it was agreed: the
+ * log stands on this manager alone, and the state knows it by another id, or not at all. (One that
+ * was demoted has none there.) */
+static bool has_to_settle_alone(const struct manager *m, const struct node *node)
+{
+        const struct raft_members *members = &m->state.base.members;
+
+        return members->n == 1 && members->of[0].id == m->state.id &&
+               (!node || (node->manager_id && node->manager_id != m->state.id));
 }
 
 /* The manager itself is a node; without an agent beside it one that takes no tasks. */
@@ -291,7 +299,7 @@ static void on_lead(void *arg, struct store *store, struct now now)
                 store_put_cluster(store, &cluster);
                 m->is_new_cluster = true;
         }
-        if (m->is_alone)
+        if (has_to_settle_alone(m, node))
                 demote_others(m, store, now.wall_ms);
         if (!node)
                 node = make_node(m, store, now.wall_ms);

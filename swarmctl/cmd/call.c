@@ -135,8 +135,9 @@ bool ctl_asks_again(struct ctl *ctl, const Swarm__Request *q, struct ctl_asking 
                                      ? time_now().mono_ms >= asking->begun_ms + CTL_ASK_AGAIN_MS
                                      : left_ms == 0;
 
-        asking->was_lost |= r == -ENOTCONN || r == -EAGAIN;
-        if (is_late || !is_question(q) || !asking->was_lost || !is_away(r))
+        asking->was_lost |= r == -ENOTCONN;
+        /* EAGAIN: the manager itself has waited for a leader, and says why there is none. */
+        if (is_late || !is_question(q) || !asking->was_lost || !is_away(r) || r == -EAGAIN)
                 return false;
         ctl_disconnect(ctl);
         poll(NULL, 0, RETRY_MS);
