@@ -19,9 +19,8 @@
 
 #define PEER_MESSAGE_BYTES_MAX (320u << 20) /* the largest entry, and room */
 #define PEER_PART_BYTES_MAX    (1u << 20)
-#define PEER_WINDOW_BYTES      (4u << 20) /* sent to one peer, and not yet read by it */
-#define PEER_QUEUE_BYTES_MAX \
-        (32u << 20) /* waiting in each of three lanes; the last may go beyond */
+#define PEER_WINDOW_BYTES      (4u << 20)  /* sent to one peer, and not yet read by it */
+#define PEER_QUEUE_BYTES_MAX   (32u << 20) /* in each of 3 lanes, before the last message */
 
 struct peers;
 

@@ -228,6 +228,18 @@ static void check(void *arg)
                 purge(n);
 }
 
+void net_read(struct net_socket *s)
+{
+        struct net *n = s->net;
+
+        s->touched = true;
+        n->is_reading = true;
+        s->on_readable(s);
+        n->is_reading = false;
+        if (n->has_closed)
+                purge(n);
+}
+
 static bool prepare(void *arg)
 {
         struct net *n = arg;

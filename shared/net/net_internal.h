@@ -44,6 +44,8 @@ int net_error(void);
 struct net_socket *net_socket_open(struct net *n, int type,
                                    void (*on_readable)(struct net_socket *s), void *owner);
 void net_socket_close(struct net_socket *s);
+/* At another time than in a round's check, and not inside any callback of net. */
+void net_read(struct net_socket *s);
 /* Options that are always valid: asserted. */
 void net_set_int(struct net_socket *s, int option, int value);
 void net_set_bytes(struct net_socket *s, int option, const void *p, size_t n);

@@ -13,7 +13,6 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -32,8 +31,10 @@
 
 #define TCP_BACKLOG  4096
 #define HANDSHAKE_MS 10000
-#define IO_THREADS   2 /* handshakes of a crowd cost 2 ms of CPU each */
-#define ROUTE_BYTES  5 /* a zero and four bytes: the ids that ZeroMQ gives */
+#define LOOK_MS      50
+#define LOOKS_MAX    20 /* at one who was said to be gone */
+#define IO_THREADS   2  /* handshakes of a crowd cost 2 ms of CPU each */
+#define ROUTE_BYTES  5  /* a zero and four bytes: the ids that ZeroMQ gives */
 
 enum { PORT_TCP, PORT_IPC, PORT_COUNT };
 
@@ -41,16 +42,24 @@ struct connection {
         struct net_sender sender;
         uint64_t route; /* of both ports: unique in by_route */
         uint64_t fd;
-        struct sockaddr_in6 peer; /* of fd, over tcp; zero: it was gone already */
+        uint64_t cookie; /* of the socket that was at fd; 0: it was gone already */
         bool is_refused;
         unsigned messages; /* while nobody knows whose key it is */
+};
+
+/* ZeroMQ names a descriptor shortly before it closes it; so who seems to be there is looked at
+ * again for a while. */
+struct suspect {
+        int fd, looks;
 };
 
 struct port {
         struct net_server *server;
         struct net_socket *router, *monitor;
         bool is_local;
-        struct buf gone; /* descriptors (int) that the monitor named, not yet looked at */
+        struct buf gone;  /* struct suspect: whom the monitor named, not yet looked at */
+        struct buf again; /* those to be looked at once more */
+        struct loop_timer *look;
 };
 
 struct net_server {
@@ -129,6 +138,15 @@ static struct connection *add_connection(struct port *port, uint64_t route, cons
         return c;
 }
 
+/* The kernel's name for a socket, never used again. 0: the descriptor is none. */
+static uint64_t cookie_of(int fd)
+{
+        uint64_t cookie = 0;
+        socklen_t len = sizeof(cookie);
+
+        return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) ? 0 : cookie;
+}
+
 static bool is_unix_socket(int fd)
 {
         int domain = 0;
@@ -143,17 +161,6 @@ static bool is_older(const struct connection *a, const struct connection *b, int
         if (a->sender.is_local != b->sender.is_local)
                 return a->sender.is_local != is_unix_socket(fd);
         return (int32_t)((uint32_t)a->route - (uint32_t)b->route) < 0;
-}
-
-/* Zero when there is none. */
-static struct sockaddr_in6 peer_of(int fd)
-{
-        struct sockaddr_in6 peer = {0};
-        socklen_t len = sizeof(peer);
-
-        if (getpeername(fd, (struct sockaddr *)&peer, &len))
-                peer = (struct sockaddr_in6){0};
-        return peer;
 }
 
 /* Whose descriptor this is from now on; the one who had it before is gone. False: the message is to
@@ -174,8 +181,7 @@ static bool set_fd(struct net_socket *socket, struct connection *c, int fd)
                 return false;
         }
         c->fd = (uint64_t)fd;
-        if (!port->is_local)
-                c->peer = peer_of(fd);
+        c->cookie = cookie_of(fd);
         if (before)
                 map_remove(&s->by_fd, before);
         map_put(&s->by_fd, c);
@@ -190,10 +196,7 @@ void net_drop(struct net_server *s, uint64_t connection)
 {
         struct connection *c = map_get_u64(&s->by_number, connection);
 
-        if (!c || c->sender.is_local || c->fd == UINT64_MAX || !c->peer.sin6_family)
-                return;
-        struct sockaddr_in6 now = peer_of((int)c->fd);
-        if (!memcmp(&now, &c->peer, sizeof(now)))
+        if (c && !c->sender.is_local && c->cookie && c->cookie == cookie_of((int)c->fd))
                 shutdown((int)c->fd, SHUT_RDWR);
 }
 
@@ -270,12 +273,15 @@ static int read_message(struct port *port, uint64_t *ret_route, zmq_msg_t *m)
 }
 
 /* The monitor may tell of an earlier user of the descriptor, even of one that never sent a message:
- * whoever has it now is asked himself. */
-static bool is_connected(int fd)
+ * whoever has it now is asked himself, if it is still the one. */
+static bool is_connected(const struct connection *c)
 {
+        int fd = (int)c->fd;
         char byte;
-        ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
+        if (cookie_of(fd) != c->cookie)
+                return false;
+        ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
         return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
@@ -286,15 +292,18 @@ static void tell_gone(struct net_socket *socket)
         struct buf gone = port->gone;
 
         port->gone = (struct buf){0};
-        for (size_t i = 0; i + sizeof(int) <= gone.len && socket->zs; i += sizeof(int)) {
+        for (size_t i = 0; i < gone.len && socket->zs; i += sizeof(struct suspect)) {
                 struct net_server *s = port->server;
-                struct connection *c;
-                int fd;
+                struct suspect it;
 
-                memcpy(&fd, gone.data + i, sizeof(fd));
-                c = map_get_u64(&s->by_fd, (uint64_t)fd);
-                if (c && !is_connected(fd))
+                memcpy(&it, gone.data + i, sizeof(it));
+                struct connection *c = map_get_u64(&s->by_fd, (uint64_t)it.fd);
+                if (c && !is_connected(c)) {
                         forget_and_tell(s, c);
+                } else if (c && ++it.looks < LOOKS_MAX) {
+                        buf_append(&port->again, &it, sizeof(it));
+                        loop_timer_set(port->look, LOOK_MS);
+                }
         }
         buf_done(&gone);
 }
@@ -325,6 +334,15 @@ static void on_readable(struct net_socket *socket)
         }
 }
 
+static void on_look(void *arg)
+{
+        struct port *port = arg;
+
+        buf_append(&port->gone, port->again.data, port->again.len);
+        buf_clear(&port->again);
+        net_read(port->router);
+}
+
 static void on_monitor(struct net_socket *socket)
 {
         struct port *port = socket->owner;
@@ -334,7 +352,8 @@ static void on_monitor(struct net_socket *socket)
 
                 if (net_read_event(socket, &event, &fd) < 0)
                         return;
-                buf_append(&port->gone, &fd, sizeof(fd));
+                struct suspect it = {.fd = fd};
+                buf_append(&port->gone, &it, sizeof(it));
                 port->router->touched = true;
         }
 }
@@ -375,6 +394,7 @@ static int open_port(struct net_server *s, bool is_local, const struct net_keys 
         }
         port->server = s;
         port->is_local = is_local;
+        port->look = loop_timer_new(s->net->loop, on_look, port);
         port->router = net_socket_open(s->net, ZMQ_ROUTER, on_readable, port);
         net_set_int(port->router, ZMQ_ROUTER_MANDATORY, 1);
         net_set_int(port->router, ZMQ_BACKLOG, TCP_BACKLOG);
@@ -501,7 +521,9 @@ void net_server_close(struct net_server *s)
         for (size_t p = 0; p < PORT_COUNT; p++) {
                 net_socket_close(s->ports[p].monitor);
                 net_socket_close(s->ports[p].router);
+                loop_timer_free(s->ports[p].look);
                 buf_done(&s->ports[p].gone);
+                buf_done(&s->ports[p].again);
         }
         MAP_FOREACH (c, i, &s->by_number)
                 free(c);

@@ -27,9 +27,9 @@
 
 struct got {
         uint64_t from;
-        int kind;
-        size_t len;   /* of the bytes inside */
-        uint8_t seed; /* their first; the others follow from it */
+        unsigned kind; /* enum raft_message_kind; 0: relayed */
+        size_t len;    /* of the bytes inside */
+        uint8_t seed;  /* their first; the others follow from it */
         bool is_whole;
 };
 
@@ -93,7 +93,7 @@ static bool is_pattern(const uint8_t *p, size_t n)
         return true;
 }
 
-static void note(struct manager *m, uint64_t from, int kind, const uint8_t *p, size_t n)
+static void note(struct manager *m, uint64_t from, unsigned kind, const uint8_t *p, size_t n)
 {
         if (m->n_got == m->cap_got) {
                 m->cap_got = m->cap_got ? 2 * m->cap_got : 64;
@@ -600,7 +600,7 @@ static void test_absent(void **state)
 }
 
 /* How much b got before the first of a kind. */
-static size_t bytes_before(const struct manager *m, int kind)
+static size_t bytes_before(const struct manager *m, unsigned kind)
 {
         size_t n = 0;
 
@@ -831,19 +831,36 @@ static void test_garbage(void **state)
         assert_false(peers_is_frame((const uint8_t *)"\x08\x01", 2));
 }
 
-/* More than a message may have: it is dropped, all of it, and the next is taken. */
+static void put_varint(struct buf *b, size_t v)
+{
+        for (; v >= 128; v >>= 7)
+                buf_putc(b, (char)(v | 128));
+        buf_putc(b, (char)v);
+}
+
+/* More than a message may have: it is dropped, all of it, and the next is taken. It would be one,
+ * and so would its last part alone. */
 static void test_endless(void **state)
 {
         struct manager *a = &((struct fixture *)*state)->managers[0];
-        struct crafted c = {1000, 2, 1, 0, 1, 1, 2, true, {0}};
+        struct crafted c = {1000, 2, 1, 1, 1, 1, 2, true, {0}};
+        _cleanup_buf_ struct buf last = relay_bytes(10);
+        size_t parts = PEER_MESSAGE_BYTES_MAX / MIB, n = parts * MIB + last.len;
 
-        for (c.position = 1; c.position < PEER_MESSAGE_BYTES_MAX / MIB + 10; c.position++) {
+        put_varint(&c.part, 3 << 3 | 2); /* relay_down */
+        put_varint(&c.part, n + 6);
+        put_varint(&c.part, 2 << 3 | 2); /* message: 5 bytes of length */
+        put_varint(&c.part, n);
+        receive(a, c);
+        while (parts-- > 0) {
+                c.position++;
                 c.part = (struct buf){0};
                 buf_reserve(&c.part, MIB);
                 memset(c.part.data, 0, MIB);
                 c.part.len = MIB;
                 receive(a, c);
         }
+        c.position++;
         c.has_more = false;
         c.part = relay_bytes(10);
         receive(a, c);

@@ -642,6 +642,28 @@ static void test_late_words(void **state)
         }
 }
 
+/* A connection is gone also when its descriptor is another, live socket's before that is looked at.
+ */
+static void test_descriptor_taken(void **state)
+{
+        struct fixture *f = *state;
+        struct test_client *c = add_tcp(f, &f->client_keys);
+        int pairs[32][2];
+
+        send_text(c, "hello");
+        run_until(f, 1, 0);
+        net_client_close(STEAL_PTR(c->net));
+        wait_ms(200);
+        for (size_t i = 0; i < ARRAY_SIZE(pairs); i++)
+                assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pairs[i]), 0);
+        run_until(f, 1, 1);
+        assert_int_equal(f->last_gone, f->senders[0].connection);
+        for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+                close(pairs[i][0]);
+                close(pairs[i][1]);
+        }
+}
+
 static void test_close_in_callback(void **state)
 {
         struct fixture *f = *state;
@@ -721,6 +743,7 @@ int main(void)
                 TEST(test_burst),
                 TEST(test_unreachable),
                 TEST(test_late_words),
+                TEST(test_descriptor_taken),
                 TEST(test_close_in_callback),
                 TEST(test_bad_endpoints),
                 TEST(test_keys),
