@@ -9,6 +9,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "manager/blobs/copies.h"
 #include "manager/front.h"
 #include "manager/peers/peers.h"
 #include "manager/replica/members.h"
@@ -40,7 +41,8 @@ struct driver {
         struct peers *peers;
         struct relay *relay;
         struct front *front;
-        struct blobs *blobs; /* NULL until it has the state to know which are used */
+        struct blobs *blobs;
+        struct copies *copies;
         struct snapshots *snapshots;
         struct backups *backups;
         struct replica *replica;
@@ -60,7 +62,7 @@ struct driver {
         struct early early[RAFT_MEMBERS_MAX];
         size_t n_early;
         uint64_t told_leader; /* whom this manager told which nodes it hears */
-        bool is_ready, is_stopping, is_handing, is_removed, has_ended;
+        bool is_ready, is_stopping, is_handing, is_removed, has_ended, has_swept;
         int exit_code;
 };
 
@@ -86,7 +88,10 @@ static void write_raft(void *arg, struct raft_write *w)
 
 static void set_store(void *arg, struct store *store)
 {
-        db_set_store(((struct driver *)arg)->config.db, store);
+        struct driver *d = arg;
+
+        db_set_store(d->config.db, store);
+        copies_set_state(d->copies, store);
 }
 
 static void set_applied(void *arg, uint64_t index)
@@ -344,7 +349,9 @@ static void on_peer_message(void *arg, uint64_t from, const Swarm__PeerMessage *
                 on_member_asked(d, from, m->member_asked);
                 break;
         case SWARM__PEER_MESSAGE__KIND_NOT_MEMBER: on_not_member(d, m->not_member); break;
-        default: break; /* of a newer version */
+        default: /* else it is of a newer version */
+                copies_on_message(d->copies, from, m, time_now().mono_ms);
+                break;
         }
 }
 
@@ -354,18 +361,23 @@ static void on_peer_broken(void *arg, uint64_t id)
 
         relay_on_peer_broken(d->relay, id);
         replica_link_broke(d->replica, time_now(), id);
+        copies_on_peer_broken(d->copies, id);
 }
 
 /* Links and addresses follow the members. */
 static void follow_members(struct driver *d)
 {
         const struct raft_members *now = replica_members(d->replica);
+        struct copies_member members[RAFT_MEMBERS_MAX];
         size_t n = 0;
 
         if (memcmp(now, &d->known, sizeof(*now)) == 0)
                 return;
         d->known = *now;
         peers_set(d->peers, now);
+        for (size_t i = 0; i < now->n; i++)
+                members[i] = (struct copies_member){now->of[i].id, now->of[i].is_voter};
+        copies_set_members(d->copies, members, now->n);
         for (size_t i = 0; i < now->n; i++) {
                 if (!now->of[i].is_voter)
                         continue;
@@ -472,16 +484,39 @@ static int on_blob_data(void *arg, struct id node, uint64_t connection, const Sw
         return front_on_blob_data(((struct driver *)arg)->front, node, connection, data);
 }
 
-static int open_blobs(struct driver *d)
+static int send_to_peer(void *arg, uint64_t to, const Swarm__PeerMessage *m)
+{
+        return peers_send(((struct driver *)arg)->peers, to, m);
+}
+
+static void on_placed(void *arg, uint64_t connection, const struct buf *request,
+                      const struct err *err)
+{
+        front_on_placed(((struct driver *)arg)->front, connection, request, err);
+}
+
+static int open_blobs(struct driver *d, struct err *err)
 {
         _cleanup_free_ char *dir = xasprintf("%s/blobs", d->dir);
         struct blobs_config c = {dir, d, is_blob_used, on_blob_response, on_blob_data};
-        struct err err = {0};
-        int r = d->blobs ? 0 : blobs_open(d->config.loop, &c, &d->blobs, &err);
+        int r = blobs_open(d->config.loop, &c, &d->blobs, err);
 
         if (r < 0)
-                fail(d, err.text);
-        return r;
+                return r;
+        d->copies = copies_new(&(struct copies_config){.blobs = d->blobs,
+                                                       .id = d->config.state->id,
+                                                       .arg = d,
+                                                       .send = send_to_peer,
+                                                       .on_placed = on_placed});
+        return 0;
+}
+
+/* Once: what an earlier process left behind. A manager that leads has all that is agreed. */
+static void sweep_blobs(struct driver *d)
+{
+        if (!d->has_swept)
+                blobs_sweep(d->blobs);
+        d->has_swept = true;
 }
 
 /* --- leading ------------------------------------------------------------------------------------
@@ -499,14 +534,13 @@ static void on_turn(void *arg, struct turn *turn, struct store *store)
 {
         struct driver *d = arg;
 
-        if (open_blobs(d) < 0)
-                return;
         struct heard own = {.store = store, .turn = turn};
         relay_heard(d->relay, time_now().mono_ms, take_heard, &own);
         for (size_t i = 0; i < d->n_early; i++)
                 tell_heard(turn, d->early[i].m, d->early[i].said_ms);
         drop_early(d);
-        front_begin(d->front, turn, store, d->blobs);
+        sweep_blobs(d);
+        front_begin(d->front, &(struct front_lead){turn, store, d->blobs, d->copies});
         d->members = members_new(store);
 }
 
@@ -553,10 +587,6 @@ static void forget_key(void *arg, const uint8_t key[NET_KEY_BYTES])
 static void release(void *arg, struct list *effects)
 {
         front_release(((struct driver *)arg)->front, effects);
-}
-
-static void on_state(void *arg UNUSED, struct store *store UNUSED)
-{
 }
 
 static void on_replica_failure(void *arg, const char *text)
@@ -652,6 +682,7 @@ static int64_t run_parts(struct driver *d, struct now now)
         if (d->members && !replica_is_waiting(d->replica))
                 due = MIN(due, members_run(d->members, d->replica, now));
         snapshots_run(d->snapshots, d->replica);
+        due = MIN(due, copies_run(d->copies, replica_turn(d->replica) != NULL, now.mono_ms));
         if (!s->is_leader)
                 drop_early(d);
         if (s->leader && s->leader != d->told_leader) {
@@ -721,7 +752,6 @@ static int open_replica(struct driver *d, struct err *err)
                         .on_lead = on_lead,
                         .on_turn = on_turn,
                         .on_lead_end = on_lead_end,
-                        .on_state = on_state,
                         .on_failure = on_replica_failure},
         };
 
@@ -788,7 +818,9 @@ int driver_open(const struct driver_config *c, struct driver **ret, struct err *
         d->backups = backups_new(&(struct backups_config){c->db, d->dir, d, on_blob_response});
         d->snapshots = snapshots_new(c->db, d->dir, snapshot_ready, d);
         db_start(c->db, c->loop, &events);
-        int r = open_network(d, err);
+        int r = open_blobs(d, err);
+        if (r == 0)
+                r = open_network(d, err);
         if (r == 0)
                 r = open_replica(d, err);
         else
@@ -841,6 +873,7 @@ void driver_close(struct driver *d)
         loop_timer_free(d->timer);
         replica_free(d->replica);
         db_close(d->config.db);
+        copies_free(d->copies);
         blobs_close(d->blobs);
         front_free(d->front);
         relay_free(d->relay);

@@ -13,6 +13,7 @@
 #define CONTROL_KIND_FIRST 10 /* Request.kind: the fields from here on */
 #define AGENT_KIND_FIRST   2  /* AgentMessage.kind */
 #define SESSION_MAX        64
+#define TOO_MANY_WAIT      "manager: too many requests are waiting"
 
 /* Where a node's messages go: the newest connection that it has spoken on. */
 struct route {
@@ -32,6 +33,7 @@ struct front {
         struct turn *turn; /* NULL: this manager does not lead */
         struct store *store;
         struct blobs *blobs;
+        struct copies *copies;
         struct gate *gate;
         struct map routes, clients;
         struct wire_arena arena;
@@ -93,12 +95,25 @@ static bool is_for_turn(int kind)
                kind != SWARM__REQUEST__KIND_BACKUP_GET;
 }
 
+/* True: it waits until other managers have its blobs, or was refused. */
+static bool take_image_create(struct front *f, uint64_t connection, const Swarm__Request *q,
+                              const uint8_t *p, size_t n)
+{
+        struct err err = {0};
+        int r = blobs_check_image(f->blobs, q->image_create, &err);
+
+        if (r == 0)
+                r = copies_place(f->copies, connection, q->image_create->image, p, n,
+                                 time_now().mono_ms, &err);
+        if (r < 0)
+                answer_error(f, connection, q->number, -r, err.text);
+        return r <= 0;
+}
+
 /* Requests about bytes of images, or of a backup. True: answered, or will be; else it goes to the
  * turn. */
 static bool take_bytes_request(struct front *f, uint64_t connection, const uint8_t *p, size_t n)
 {
-        struct err err = {0};
-
         if (is_for_turn(wire_peek_kind(p, n, CONTROL_KIND_FIRST)))
                 return false;
         const Swarm__Request *q = unpack_request(f, p, n);
@@ -110,12 +125,8 @@ static bool take_bytes_request(struct front *f, uint64_t connection, const uint8
         }
         if (blobs_on_request(f->blobs, connection, q))
                 return true;
-        if (q->kind_case != SWARM__REQUEST__KIND_IMAGE_CREATE)
-                return false;
-        int r = blobs_check_image(f->blobs, q->image_create, &err);
-        if (r < 0)
-                answer_error(f, connection, q->number, -r, err.text);
-        return r < 0;
+        return q->kind_case == SWARM__REQUEST__KIND_IMAGE_CREATE &&
+               take_image_create(f, connection, q, p, n);
 }
 
 static void on_control(struct front *f, const struct relay_sender *from, const uint8_t *p, size_t n)
@@ -136,7 +147,31 @@ static void on_control(struct front *f, const struct relay_sender *from, const u
         if (q)
                 answer_error(f, from->number, q->number, refusal,
                              refusal == EACCES ? "control: this node's key is not a manager's"
-                                               : "manager: too many requests are waiting");
+                                               : TOO_MANY_WAIT);
+}
+
+void front_on_placed(struct front *f, uint64_t connection, const struct buf *request,
+                     const struct err *placing)
+{
+        const Swarm__Request *q = f->turn ? unpack_request(f, request->data, request->len) : NULL;
+        struct err err = {0};
+        int r;
+
+        if (!q)
+                return;
+        if (placing)
+                err = *placing;
+        r = placing ? -err.code : blobs_check_image(f->blobs, q->image_create, &err);
+        if (r == 0) {
+                /* Where the client is connected does not matter for an image. */
+                struct peer from = {.connection = connection};
+
+                r = turn_input_client(f->turn, from, request->data, request->len);
+                if (r < 0)
+                        err_set(&err, -r, TOO_MANY_WAIT);
+        }
+        if (r < 0)
+                answer_error(f, connection, q->number, -r, err.text);
 }
 
 /* --- agents -------------------------------------------------------------------------------------
@@ -239,6 +274,7 @@ void front_on_gone(struct front *f, uint64_t connection)
                 return; /* agents are told apart by their keys: it speaks again from elsewhere */
         map_remove(&f->clients, c);
         free(c);
+        copies_drop(f->copies, connection);
         backups_on_client_gone(f->config.backups, connection);
         turn_input_client_gone(f->turn, connection);
 }
@@ -319,12 +355,13 @@ void front_release(struct front *f, struct list *effects)
 
 /* --- leading ------------------------------------------------------------------------------------
  */
-void front_begin(struct front *f, struct turn *turn, struct store *store, struct blobs *blobs)
+void front_begin(struct front *f, const struct front_lead *lead)
 {
-        f->turn = turn;
-        f->store = store;
-        f->blobs = blobs;
-        f->gate = gate_new(store);
+        f->turn = lead->turn;
+        f->store = lead->store;
+        f->blobs = lead->blobs;
+        f->copies = lead->copies;
+        f->gate = gate_new(lead->store);
 }
 
 static void free_all(struct map *m)
@@ -351,6 +388,7 @@ void front_end(struct front *f)
 
         if (!f->turn)
                 return;
+        copies_drop(f->copies, 0);
         MAP_FOREACH (c, i, &f->clients) {
                 blobs_on_gone(f->blobs, c->connection);
                 backups_on_client_gone(f->config.backups, c->connection);

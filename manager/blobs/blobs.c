@@ -54,6 +54,12 @@ int64_t blob_size(struct blobs *b, const char *digest)
         return S_ISREG(st.st_mode) ? st.st_size : -ENOENT;
 }
 
+bool blob_is_held(struct blobs *b, const char *digest)
+{
+        /* An upload has its name before the folder is synced. */
+        return !map_get_str(&b->uploads, digest) && blob_size(b, digest) >= 0;
+}
+
 static void free_all(struct blobs *b)
 {
         struct pin *p;
@@ -122,7 +128,7 @@ static void remove_blob(struct blobs *b, const char *digest)
 }
 
 /* --- what may go ------------------------------------------------------------------------------ */
-static void pin(struct blobs *b, const char *digest)
+void blob_pin(struct blobs *b, const char *digest)
 {
         struct pin *p = map_get_str(&b->pins, digest);
 
@@ -158,12 +164,11 @@ static void drop_pins(struct blobs *b, int64_t now_ms)
         }
 }
 
-/* Names in sha256/ that are older than that and that no image names. */
-static void list_unused(struct blobs *b, int64_t older_than_ms, char ***ret)
+/* Those that are as old as that and that no image names. */
+static void list_unused(struct blobs *b, int64_t before_wall_ms, char ***ret)
 {
         int fd = openat(b->dir_fd, "sha256", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-        int64_t wall_ms = time_now().wall_ms;
         struct dirent *e;
         struct stat st;
 
@@ -172,7 +177,7 @@ static void list_unused(struct blobs *b, int64_t older_than_ms, char ***ret)
 
                 if (!digest_is_valid(digest) || map_get_str(&b->pins, digest) ||
                     fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-                    (int64_t)st.st_mtime * 1000 > wall_ms - older_than_ms)
+                    (int64_t)st.st_mtime * 1000 > before_wall_ms)
                         continue;
                 if (!b->config.is_used(b->config.arg, digest))
                         strv_push(ret, digest);
@@ -181,11 +186,11 @@ static void list_unused(struct blobs *b, int64_t older_than_ms, char ***ret)
                 closedir(dir);
 }
 
-static void remove_unused(struct blobs *b, int64_t older_than_ms)
+static void remove_unused(struct blobs *b, int64_t before_wall_ms)
 {
         _cleanup_strv_ char **digests = NULL;
 
-        list_unused(b, older_than_ms, &digests);
+        list_unused(b, before_wall_ms, &digests);
         for (char **d = digests; d && *d; d++) {
                 log_info("blob %.19s: no image needs it, removed", *d);
                 remove_blob(b, *d);
@@ -201,9 +206,14 @@ static void on_timer(void *arg)
         upload_drop_old(b, now_ms);
         if (now_ms >= b->next_gc_ms) {
                 b->next_gc_ms = now_ms + BLOB_UNUSED_MS / 2;
-                remove_unused(b, BLOB_UNUSED_MS);
+                remove_unused(b, time_now().wall_ms - BLOB_UNUSED_MS);
         }
         loop_timer_set(b->timer, TIMER_MS);
+}
+
+void blobs_sweep(struct blobs *b)
+{
+        remove_unused(b, b->opened_wall_ms);
 }
 
 /* --- start and end -----------------------------------------------------------------------------
@@ -239,7 +249,7 @@ int blobs_open(struct loop *l, const struct blobs_config *c, struct blobs **ret,
         b->pins = MAP_INIT(struct pin, digest, MAP_KEY_STR);
         serve_init(b);
         b->timer = loop_timer_new(l, on_timer, b);
-        remove_unused(b, 0);
+        b->opened_wall_ms = time_now().wall_ms;
         b->next_gc_ms = time_now().mono_ms + BLOB_UNUSED_MS / 2;
         loop_timer_set(b->timer, TIMER_MS);
         *ret = b;
@@ -260,6 +270,14 @@ void blobs_close(struct blobs *b)
 
 /* --- requests -----------------------------------------------------------------------------------
  */
+void respond(struct blobs *b, uint64_t connection, const Swarm__Response *r)
+{
+        if (connection != BLOB_OWN_CONNECTION)
+                b->config.on_response(b->config.arg, connection, r);
+        else if (b->hooks.on_response)
+                b->hooks.on_response(b->hooks.arg, r);
+}
+
 void respond_error(struct blobs *b, uint64_t connection, uint64_t number, const struct err *err,
                    const int64_t *offset)
 {
@@ -272,7 +290,7 @@ void respond_error(struct blobs *b, uint64_t connection, uint64_t number, const 
                 r.kind_case = SWARM__RESPONSE__KIND_BLOB_OFFSET;
                 r.blob_offset = (uint64_t)*offset;
         }
-        b->config.on_response(b->config.arg, connection, &r);
+        respond(b, connection, &r);
 }
 
 static void on_stat(struct blobs *b, uint64_t connection, uint64_t number, const Swarm__BlobStat *m)
@@ -298,7 +316,7 @@ static void on_stat(struct blobs *b, uint64_t connection, uint64_t number, const
         r.number = number;
         r.kind_case = SWARM__RESPONSE__KIND_BLOB_STAT;
         r.blob_stat = &reply;
-        b->config.on_response(b->config.arg, connection, &r);
+        respond(b, connection, &r);
 }
 
 bool blobs_on_request(struct blobs *b, uint64_t connection, const Swarm__Request *q)
@@ -422,8 +440,8 @@ int blobs_check_image(struct blobs *b, const Swarm__ImageCreate *m, struct err *
         r = check_image(b, m->image, err);
         if (r < 0)
                 return err_wrap(err, "image %.80s", name ? name : m->image->id);
-        pin(b, m->image->id);
+        blob_pin(b, m->image->id);
         for (size_t i = 0; i < m->image->n_layers; i++)
-                pin(b, m->image->layers[i]->digest);
+                blob_pin(b, m->image->layers[i]->digest);
         return 0;
 }

@@ -6,6 +6,7 @@
  * of sequence; an upload that failed is deleted.
  *
  * On disk, below dir (0700): sha256/<hex> complete blobs, tmp/<hex> uploads (deleted at start).
+ * What other managers have and this one lacks: copies.h.
  */
 #pragma once
 
@@ -42,9 +43,12 @@ struct blobs_config {
         int (*on_data)(void *arg, struct id node, uint64_t connection, const Swarm__BlobData *m);
 };
 
-/* Deletes what no image names, and unfinished uploads: the state must have been loaded. */
+/* Deletes unfinished uploads. */
 int blobs_open(struct loop *l, const struct blobs_config *c, struct blobs **ret, struct err *err);
 void blobs_close(struct blobs *b);
+/* Deletes what was there before blobs_open and no image names. For a state that has all that is
+ * agreed: an older one does not know yet which images there are. */
+void blobs_sweep(struct blobs *b);
 
 /* A client's request: true when it was one for blobs, and is or will be answered by on_response. */
 bool blobs_on_request(struct blobs *b, uint64_t connection, const Swarm__Request *q);
@@ -60,7 +64,8 @@ void blobs_on_gone(struct blobs *b, uint64_t connection);
  * its platform and diff ids those of the request. To be called before the request goes to the turn;
  * on failure the driver answers it. Reads at most IMAGE_CONFIG_MAX. */
 int blobs_check_image(struct blobs *b, const Swarm__ImageCreate *m, struct err *err);
-/* EFFECT_BLOB_RELEASE: the blob is deleted unless is_used says that it is needed (again). */
+/* An image that named it is gone: the blob is deleted unless is_used says that it is needed
+ * (again). */
 void blobs_release(struct blobs *b, const char *digest);
 
 /* A whole small blob. -ENOENT, -EFBIG. */

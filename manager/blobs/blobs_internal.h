@@ -9,10 +9,19 @@
 #include "shared/base/list.h"
 #include "shared/base/map.h"
 
+#define BLOB_OWN_CONNECTION  UINT64_MAX    /* no client's: what comes from other managers */
 #define BLOB_STAT_MAX        1024          /* digests in one BlobStat */
 #define BLOB_KEEP_FREE_BYTES (64ull << 20) /* that uploads leave free for the log, */
 #define BLOB_KEEP_FREE_PART  16            /* or this part of a small disk */
 #define BLOB_UPLOAD_KEEP_MS  600000        /* an upload that nobody goes on with is deleted after */
+
+/* What copies.c is told and asked. */
+struct blob_hooks {
+        void *arg;
+        void (*on_response)(void *arg, const Swarm__Response *r); /* to BLOB_OWN_CONNECTION */
+        /* It is missing, but another manager is being asked for it. */
+        bool (*is_coming)(void *arg, const char *digest);
+};
 
 struct blobs {
         struct loop *loop;
@@ -22,7 +31,8 @@ struct blobs {
         struct map pins;    /* by digest */
         struct loop_timer *timer;
         uint64_t last_tmp; /* numbers names below tmp/ */
-        int64_t next_gc_ms;
+        int64_t next_gc_ms, opened_wall_ms;
+        struct blob_hooks hooks;   /* NULL: there is nobody */
         struct map takers, shares; /* of agents that have answers underway: serve.c */
         struct list waiting;       /* struct answer, of all takers, in order */
         int n_sent;                /* answers that are being read or not yet acknowledged */
@@ -35,11 +45,16 @@ char *blob_name(const char *digest);
 char *blob_tmp_name(struct blobs *b, const char *digest);
 /* Size of a complete blob; -ENOENT. */
 int64_t blob_size(struct blobs *b, const char *digest);
+/* It is here, whole and durable. */
+bool blob_is_held(struct blobs *b, const char *digest);
+/* Keeps it for BLOB_PIN_MS from now, whether an image names it or not. */
+void blob_pin(struct blobs *b, const char *digest);
 /* A job on another thread has ended. False: b was closed meanwhile, and may be gone now. */
 bool blobs_job_done(struct blobs *b);
 /* Removes a file below the folder on another thread; takes the name. */
 void blob_unlink(struct blobs *b, char **name);
 
+void respond(struct blobs *b, uint64_t connection, const Swarm__Response *r);
 void respond_error(struct blobs *b, uint64_t connection, uint64_t number, const struct err *err,
                    const int64_t *offset);
 

@@ -120,7 +120,7 @@ static void client_done(void *arg, const struct read *r)
         response.number = c->number;
         response.kind_case = SWARM__RESPONSE__KIND_BLOB_DATA;
         response.blob_data = &m;
-        b->config.on_response(b->config.arg, c->connection, &response);
+        respond(b, c->connection, &response);
 }
 
 void read_on_client_get(struct blobs *b, uint64_t connection, uint64_t number,

@@ -5,6 +5,7 @@
  * BLOB_NODE_ANSWERS, over all its connections; all nodes together BLOB_ANSWERS_MAX, and what is
  * beyond waits in order.
  */
+#include <errno.h>
 #include <sys/random.h>
 
 #include "manager/blobs/blobs_internal.h"
@@ -132,12 +133,19 @@ static int send(struct answer *a, const struct read *r)
         return config->on_data(config->arg, a->taker->share->node, a->taker->connection, &m);
 }
 
+/* Missing, and on its way from another manager: the agent asks again when it hears nothing. */
+static bool is_to_come(const struct blobs *b, const struct read *r)
+{
+        return r->error == -ENOENT && b->hooks.is_coming &&
+               b->hooks.is_coming(b->hooks.arg, r->digest);
+}
+
 static void on_read(void *arg, const struct read *r)
 {
         struct answer *a = arg;
         struct blobs *b = a->blobs;
 
-        if (!a->taker || send(a, r) < 0) {
+        if (!a->taker || is_to_come(b, r) || send(a, r) < 0) {
                 answer_free(a);
         } else {
                 list_remove(&a->link);

@@ -170,7 +170,7 @@ static void answer(struct blobs *b, struct list *chunks)
                 r.number = c->number;
                 r.kind_case = SWARM__RESPONSE__KIND_BLOB_OFFSET;
                 r.blob_offset = (uint64_t)c->end;
-                b->config.on_response(b->config.arg, c->connection, &r);
+                respond(b, c->connection, &r);
                 chunk_free(c);
         }
 }
@@ -227,9 +227,11 @@ static void start_job(struct upload *u)
         loop_work(u->blobs->loop, work, work_done, job);
 }
 
+/* What comes from another manager makes way for a client. */
 static bool is_idle(const struct upload *u, int64_t now_ms)
 {
-        return u->connection == 0 || now_ms - u->used_ms > BLOB_UPLOAD_IDLE_MS;
+        return u->connection == 0 || u->connection == BLOB_OWN_CONNECTION ||
+               now_ms - u->used_ms > BLOB_UPLOAD_IDLE_MS;
 }
 
 static int make_room(struct blobs *b, struct err *err)
@@ -351,7 +353,7 @@ void upload_on_put(struct blobs *b, uint64_t connection, uint64_t number, const 
                 ok.number = number;
                 ok.kind_case = SWARM__RESPONSE__KIND_BLOB_OFFSET;
                 ok.blob_offset = (uint64_t)size;
-                b->config.on_response(b->config.arg, connection, &ok);
+                respond(b, connection, &ok);
                 return;
         }
         if (r == 0)

@@ -64,7 +64,6 @@ static void take_store(struct replica *r, struct store *store, uint64_t applied)
         r->store = store;
         r->ops.set_store(r->ops.arg, store);
         set_applied(r, applied);
-        r->ops.on_state(r->ops.arg, store);
 }
 
 static void load(struct replica *r)
@@ -197,7 +196,6 @@ static void apply_entry(struct replica *r, const struct raft_entry *e)
 static bool apply(struct replica *r)
 {
         uint64_t commit = consensus_status(r->consensus)->commit_index, before = r->applied;
-        bool is_changed = false;
         size_t bytes = 0;
 
         while (r->store && !r->pending && r->applied < commit && bytes < APPLY_BYTES_MAX) {
@@ -206,7 +204,6 @@ static bool apply(struct replica *r)
                 if (!e) /* agreed, and not in the tables yet: the core must have it */
                         abort();
                 bytes += ENTRY_COST + (e->bytes ? e->bytes->len : 0);
-                is_changed |= e->kind == RAFT_ENTRY_DATA;
                 if (e->kind == RAFT_ENTRY_DATA)
                         apply_entry(r, e);
                 if (r->has_failed)
@@ -215,8 +212,6 @@ static bool apply(struct replica *r)
         }
         if (r->applied != before)
                 set_applied(r, r->applied);
-        if (is_changed)
-                r->ops.on_state(r->ops.arg, r->store);
         return r->store && !r->pending && r->applied < commit;
 }
 

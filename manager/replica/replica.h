@@ -24,6 +24,7 @@ struct replica_ops {
         void *arg;
         /* The disk's part: see manager/store/db.h, whose functions these are. */
         void (*write)(void *arg, struct raft_write *w);
+        /* Also: another state is there from now on, or none (NULL). */
         void (*set_store)(void *arg, struct store *store);
         void (*set_applied)(void *arg, uint64_t index);
         void (*load)(void *arg); /* replica_loaded, some time */
@@ -40,8 +41,6 @@ struct replica_ops {
          * then. */
         void (*on_turn)(void *arg, struct turn *turn, struct store *store);
         void (*on_lead_end)(void *arg);
-        /* An entry is applied (follower), or another state is there (also at the start). */
-        void (*on_state)(void *arg, struct store *store);
         /* What is agreed cannot be applied, or a proposal not be taken: the process must end. */
         void (*on_failure)(void *arg, const char *text);
 };

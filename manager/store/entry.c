@@ -228,6 +228,7 @@ static int delete_image(struct store *s, const char *id)
         if (!image)
                 return missing(s);
         image_unlink(s, image);
+        image_tell(s, image, CHANGE_REMOVED, NULL);
         object_drop(s, ROW_IMAGES, image);
         return 0;
 }

@@ -7,7 +7,7 @@
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 
-static void tell(struct store *s, struct image *image, enum change_kind kind, const char *name)
+void image_tell(struct store *s, struct image *image, enum change_kind kind, const char *name)
 {
         struct store_watch *w;
 
@@ -19,7 +19,7 @@ static void tell(struct store *s, struct image *image, enum change_kind kind, co
 static void changed(struct store *s, struct image *image, const char *name)
 {
         mark_changed(s, ROW_IMAGES, image);
-        tell(s, image, CHANGE_UPDATED, name);
+        image_tell(s, image, CHANGE_UPDATED, name);
 }
 
 static void index_name(struct store *s, struct image *image, const char *name)
@@ -113,7 +113,7 @@ struct image *store_put_image(struct store *s, const Swarm__Image *msg)
                 if (add_name(s, image, msg->names[i]) && !is_new)
                         changed(s, image, msg->names[i]);
         if (is_new)
-                tell(s, image, CHANGE_CREATED, NULL);
+                image_tell(s, image, CHANGE_CREATED, NULL);
         return image;
 }
 
@@ -129,5 +129,5 @@ void store_remove_image(struct store *s, struct image *image)
 {
         image_unlink(s, image);
         mark_removed(s, ROW_IMAGES, image);
-        tell(s, image, CHANGE_REMOVED, NULL);
+        image_tell(s, image, CHANGE_REMOVED, NULL);
 }

@@ -267,6 +267,8 @@ int load_image(struct store *s, const Swarm__Image *msg, uint64_t row)
         image->row = settle(s, ROW_IMAGES, image, is_new, row);
         image_link(s, image);
         queue(s, ROW_IMAGES, image, row);
+        if (is_new)
+                image_tell(s, image, CHANGE_CREATED, NULL);
         return 0;
 }
 

@@ -27,8 +27,8 @@ struct task_before {
 
 /* Told of each change at once, in the order of registration, in the middle of the stage that makes
  * it: an observer only notes what it must look at later, and changes nothing in the store.
- * Callbacks may be NULL. A removed object is told while it still has its fields and is no longer
- * found. */
+ * An entry that is applied tells of images alone. Callbacks may be NULL. A removed object is told
+ * while it still has its fields and is no longer found. */
 struct store_watch {
         struct list link; /* set by store_watch */
         void *arg;

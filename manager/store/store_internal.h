@@ -111,6 +111,7 @@ void task_leave_node(struct store *s, struct task *task, int64_t wall_ms, const 
 void task_count(struct task *task, int by); /* in its service's running_count, if it counts */
 void node_link(struct store *s, struct node *node);
 void node_unlink(struct store *s, struct node *node);
+void image_tell(struct store *s, struct image *image, enum change_kind kind, const char *name);
 void image_link(struct store *s, struct image *image);
 void image_unlink(struct store *s, struct image *image);
 void cluster_set(struct store *s, Swarm__Cluster *msg);

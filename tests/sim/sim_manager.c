@@ -563,7 +563,7 @@ static void op_on_turn(void *arg, struct turn *turn, struct store *store)
         for (size_t i = 0; i < m->n_early; i++)
                 tell_heard(turn, m->early[i].m, m->early[i].said_ms);
         drop_early(m);
-        front_begin(m->front, turn, store, NULL);
+        front_begin(m->front, &(struct front_lead){.turn = turn, .store = store});
         m->members = members_new(store);
 }
 
@@ -576,10 +576,6 @@ static void op_on_lead_end(void *arg)
         m->members = NULL;
         front_end(m->front);
         relay_set_leader(m->relay, 0, false);
-}
-
-static void op_on_state(void *arg UNUSED, struct store *store UNUSED)
-{
 }
 
 static void op_on_failure(void *arg, const char *text)
@@ -734,7 +730,6 @@ static void open_replica(struct sim_manager *m)
                         .on_lead = op_on_lead,
                         .on_turn = op_on_turn,
                         .on_lead_end = op_on_lead_end,
-                        .on_state = op_on_state,
                         .on_failure = op_on_failure},
         };
 
