@@ -32,7 +32,7 @@ teardown() {
         wait_for 20 "the end of all containers" eval '[ -z "$(container_pids n1)" ]'
 }
 
-has_leader() { [ -n "$(leader_name m1)" ]; }
+has_leader() { [ -n "$(leader_name)" ]; }
 all_reachable() { [ "$(ctl info --format '{{.Swarm.ManagersReachable}}')" = 3 ]; }
 manager_back() {
         daemon_is_alive "$lead" || daemon_start "$lead" "$lead" "$BUILD/swarm-manager" \
