@@ -84,11 +84,11 @@ has_exited() { [ -s "$out.code" ]; }
 }
 
 @test "logs and events go on when the leader is lost" {
-        begin ctl events
+        begin ctl events --since 1m # it may connect only after the service is made
         events=$begun events_out=$out
         ctl service create --quiet --name web --update-monitor 1s --network none --stop-grace-period 500ms tool:1 /bin/sh -c \
                 'i=0; while true; do echo "a $i"; i=$((i + 1)); sleep 0.02; done'
-        grep -q "service create .*name=web" "$events_out"
+        wait_for 15 "the first event" grep -q "service create .*name=web" "$events_out"
         out=$BATS_TEST_TMPDIR/logs
         begun=
         ctl service logs --follow --raw web >"$out" 2>"$out.err" 3>&- &
