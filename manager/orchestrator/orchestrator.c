@@ -69,7 +69,8 @@ static void on_task(void *arg, struct task *task, enum change_kind kind,
         case CHANGE_CREATED: index_add_task(slot, task); break;
         case CHANGE_REMOVED:
                 index_remove_task(slot, task);
-                if (slot->os->service->is_removing)
+                /* Looked at after each, a hundred thousand tasks would take minutes. */
+                if (slot->os->service->is_removing && slot->os->service->task_count == 0)
                         service_mark(slot->os);
                 break;
         case CHANGE_UPDATED:
