@@ -606,6 +606,11 @@ static bool can_demote(void *arg, uint64_t id, struct err *err)
         return members_can_leave(d->members, d->replica, id, err);
 }
 
+static bool get_member(void *arg, size_t i, struct turn_member *ret)
+{
+        return members_get(((struct driver *)arg)->replica, i, ret);
+}
+
 static const char *no_leader(void *arg)
 {
         struct driver *d = arg;
@@ -811,7 +816,8 @@ int driver_open(const struct driver_config *c, struct driver **ret, struct err *
                                        .managers = d->managers,
                                        .arg = d,
                                        .manager_status = manager_status,
-                                       .can_demote = can_demote};
+                                       .can_demote = can_demote,
+                                       .get_member = get_member};
         d->timer_at = d->ask_at = TIME_NEVER;
         d->timer = loop_timer_new(c->loop, on_timer, d);
         d->net = net_new(c->loop);

@@ -61,6 +61,15 @@ void effect_allow_key(struct list *effects, struct id node, const uint8_t key[32
 void effect_forget_key(struct list *effects, struct id node, const uint8_t key[32]);
 void effect_blob_release(struct list *effects, const char *digest);
 
+/* One of those that agree, as the leader knows it. */
+struct turn_member {
+        uint64_t id;
+        const char *address;        /* borrowed until the next call */
+        enum member_role role;      /* never JOINING */
+        enum manager_status status; /* by whether it is heard, also when it does not vote */
+        int64_t behind;             /* agreed entries that it may lack; -1: not known */
+};
+
 struct turn_config {
         uint64_t seed; /* for ids: from the system in a daemon, from the seed in a simulation */
         const char *version;   /* of this program */
@@ -73,6 +82,8 @@ struct turn_config {
         enum manager_status (*manager_status)(void *arg, uint64_t manager_id);
         /* Would the managers be able to agree without that one? NULL: yes. */
         bool (*can_demote)(void *arg, uint64_t manager_id, struct err *err);
+        /* The i-th of the members; false: there are not so many. NULL: none is known. */
+        bool (*get_member)(void *arg, size_t i, struct turn_member *ret);
 };
 
 /* Builds the stages' own state from the store, which is loaded. Borrows the store. */

@@ -26,6 +26,8 @@ static const struct {
         {SWARM__REQUEST__KIND_NODE_GET, on_node_get},
         {SWARM__REQUEST__KIND_NODE_UPDATE, on_node_update},
         {SWARM__REQUEST__KIND_NODE_REMOVE, on_node_remove},
+        {SWARM__REQUEST__KIND_MANAGER_LIST, on_manager_list},
+        {SWARM__REQUEST__KIND_MANAGER_REMOVE, on_manager_remove},
         {SWARM__REQUEST__KIND_CLUSTER_UPDATE, on_cluster_update},
         {SWARM__REQUEST__KIND_CLUSTER_GET, on_cluster_get},
         {SWARM__REQUEST__KIND_JOIN_TOKEN, on_join_token},

@@ -96,7 +96,8 @@ int spec_validate(struct api *a, Swarm__ServiceSpec *spec, const Swarm__ServiceS
 typedef int call_fn(struct call *c);
 call_fn on_service_create, on_service_update, on_service_scale, on_service_remove;
 call_fn on_service_list, on_service_get, on_task_list, on_task_get, on_node_list, on_node_get;
-call_fn on_node_update, on_node_remove, on_cluster_update, on_cluster_get, on_join_token;
+call_fn on_node_update, on_node_remove, on_manager_list, on_manager_remove;
+call_fn on_cluster_update, on_cluster_get, on_join_token;
 call_fn on_image_create, on_image_list, on_image_get, on_image_remove, on_info;
 call_fn on_service_watch, on_events, on_logs, on_log_acknowledge, on_cancel, on_keep_alive;
 
@@ -112,6 +113,16 @@ void streams_note_nodes(struct api *a);
 int64_t streams_send(struct api *a, struct list *effects);
 
 bool image_has_name(const struct image *image, const char *name); /* image.c */
+
+/* --- node.c: the role is the spec's; the manager on a node that is none any more is forgotten. */
+void node_set_spec(struct call *c, struct node *node, enum node_availability availability,
+                   enum node_role role, const Swarm__KeyValue *const *labels, size_t n_labels);
+
+/* --- manager.c: false: no manager of that id is a member. */
+bool find_member(const struct api *a, uint64_t manager_id, struct turn_member *ret);
+/* As clients see it: that of a manager without an agent is the manager's. */
+enum node_state node_shown_state(const struct api *a, const struct node *node);
+bool node_is_bare_manager(const struct node *node); /* a manager without an agent beside it */
 
 /* --- watch.c, events.c */
 void watch_note_task(struct stream *s, struct task *task, enum change_kind kind,

@@ -77,6 +77,16 @@ static int check_node_update(struct call *c, const struct node *node, const Swar
         return 0;
 }
 
+void node_set_spec(struct call *c, struct node *node, enum node_availability availability,
+                   enum node_role role, const Swarm__KeyValue *const *labels, size_t n_labels)
+{
+        store_set_node_spec(c->a->store, node, availability, role, labels, n_labels,
+                            c->a->now.wall_ms);
+        /* A manager that left comes again as another one. */
+        if (node->role != ROLE_MANAGER && node->manager_id)
+                store_set_node_manager(c->a->store, node, 0, NULL, c->a->now.wall_ms);
+}
+
 int on_node_update(struct call *c)
 {
         const Swarm__NodeUpdate *u = c->q->node_update;
@@ -95,14 +105,10 @@ int on_node_update(struct call *c)
                         labels[n++] = node->labels->labels[i];
         for (size_t i = 0; i < u->n_label_add; i++)
                 labels[n++] = u->label_add[i];
-        store_set_node_spec(c->a->store, node,
-                            u->availability ? (enum node_availability)u->availability->value
-                                            : node->availability,
-                            u->role ? (enum node_role)u->role->value : node->role, labels, n,
-                            c->a->now.wall_ms);
-        /* A manager that left comes again as another one. */
-        if (node->role != ROLE_MANAGER && node->manager_id)
-                store_set_node_manager(c->a->store, node, 0, NULL, c->a->now.wall_ms);
+        node_set_spec(c, node,
+                      u->availability ? (enum node_availability)u->availability->value
+                                      : node->availability,
+                      u->role ? (enum node_role)u->role->value : node->role, labels, n);
         call_done(c);
         return 0;
 }

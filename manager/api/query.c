@@ -137,12 +137,6 @@ static void node_msg_done(struct node_msg *m)
         free(m->reserved.generic);
 }
 
-/* A manager without an agent beside it. */
-static bool is_bare_manager(const struct node *node)
-{
-        return node->state == NODE_UNKNOWN && node->manager_id;
-}
-
 static enum manager_status manager_status(const struct api *a, const struct node *node)
 {
         if (id_is_equal(node->id, a->config.node))
@@ -155,14 +149,12 @@ static const Swarm__Node *node_to_msg(struct api *a, struct node *node, struct n
 {
         object_encode(a->store, ROW_NODES, node, &ret->object);
         Swarm__Node *m = &ret->object.m.node;
-        m->state = node->state; /* suspect, too */
+        m->state = node_shown_state(a, node); /* suspect, too */
         m->is_disk_full = node->is_disk_full && node->state != NODE_DOWN;
         if (m->is_disk_full)
                 m->message = (char *)(uintptr_t) "its disk is full: it gets no new tasks";
-        if (is_bare_manager(node)) {
-                m->state = NODE_READY;
+        if (node_is_bare_manager(node))
                 m->message = (char *)(uintptr_t) "has no agent and takes no tasks";
-        }
         swarm__resources__init(&ret->reserved);
         add_reserved(node, &ret->reserved, &m->tasks);
         add_generic(node, &ret->reserved);
@@ -451,7 +443,7 @@ static void add_nodes(struct api *a, Swarm__Info *info)
                         info->managers_reachable += manager_status(a, node) != MANAGER_UNREACHABLE;
                 }
                 add_reserved(node, info->reserved, &tasks);
-                info->nodes_ready += node->state == NODE_READY || is_bare_manager(node);
+                info->nodes_ready += node_shown_state(a, node) == NODE_READY;
                 if (node->state != NODE_READY || !node->description || !node->description->capacity)
                         continue;
                 info->capacity->nano_cpus += node->description->capacity->nano_cpus;

@@ -186,12 +186,11 @@ bool members_can_leave(const struct members *m, const struct replica *r, uint64_
                 heard += is_heard(r, other->id);
         }
         if (voters == 0)
-                err_set(err, EBUSY, "it is the only manager");
+                err_set(err, EBUSY, "it is the only manager: promote another node first");
         else if (heard <= voters / 2)
                 err_set(err, EBUSY,
                         "%zu of the %zu managers that would be left are reachable: the cluster "
-                        "would "
-                        "lose its quorum",
+                        "would lose its quorum: start the others, or remove them first",
                         heard, voters);
         return voters > 0 && heard > voters / 2;
 }
@@ -203,4 +202,28 @@ enum manager_status members_status(const struct replica *r, uint64_t id)
         if (id == replica_status(r)->id)
                 return MANAGER_LEADER;
         return is_heard(r, id) ? MANAGER_REACHABLE : MANAGER_UNREACHABLE;
+}
+
+bool members_get(const struct replica *r, size_t i, struct turn_member *ret)
+{
+        const struct raft_members *members = replica_members(r);
+        const struct consensus_status *s = replica_status(r);
+        struct raft_progress p = {0};
+
+        if (i >= members->n)
+                return false;
+        const struct raft_member *m = &members->of[i];
+        const bool is_self = m->id == s->id;
+        *ret = (struct turn_member){.id = m->id,
+                                    .address = m->address,
+                                    .role = m->is_voter ? MEMBER_VOTER : MEMBER_LEARNER,
+                                    .behind = -1};
+        ret->status = is_self              ? MANAGER_LEADER
+                      : is_heard(r, m->id) ? MANAGER_REACHABLE
+                                           : MANAGER_UNREACHABLE;
+        if (is_self)
+                ret->behind = 0;
+        else if (replica_progress(r, m->id, &p) == 0 && p.match)
+                ret->behind = (int64_t)(s->commit_index - MIN(p.match, s->commit_index));
+        return true;
 }

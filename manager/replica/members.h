@@ -23,3 +23,5 @@ bool members_can_leave(const struct members *m, const struct replica *r, uint64_
 /* UNREACHABLE also for one that does not vote yet: nobody may count on it. Only the leader can
  * tell. */
 enum manager_status members_status(const struct replica *r, uint64_t id);
+/* As turn_config.get_member; likewise only the leader. */
+bool members_get(const struct replica *r, size_t i, struct turn_member *ret);

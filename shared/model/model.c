@@ -111,6 +111,10 @@ static const struct word words_manager_status[] = {{MANAGER_NONE, ""},
                                                    {MANAGER_UNREACHABLE, "unreachable"}};
 DEFINE_NAME(manager_status)
 
+static const struct word words_member_role[] = {
+        {MEMBER_JOINING, "joining"}, {MEMBER_LEARNER, "learner"}, {MEMBER_VOTER, "voter"}};
+DEFINE_NAME(member_role)
+
 static const struct word words_update_state[] = {{UPDATE_NONE, ""},
                                                  {UPDATE_UPDATING, "updating"},
                                                  {UPDATE_PAUSED, "paused"},

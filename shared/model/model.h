@@ -43,6 +43,8 @@ enum health_type {
 enum node_role { ROLE_WORKER = 0, ROLE_MANAGER = 1 };
 enum node_availability { AVAILABILITY_ACTIVE = 0, AVAILABILITY_PAUSE = 1, AVAILABILITY_DRAIN = 2 };
 enum manager_status { MANAGER_NONE = 0, MANAGER_LEADER, MANAGER_REACHABLE, MANAGER_UNREACHABLE };
+/* JOINING: to be one, but not taken in yet. */
+enum member_role { MEMBER_JOINING = 0, MEMBER_LEARNER, MEMBER_VOTER };
 
 /* SUSPECT is READY for the tasks that run there, but nothing new is placed. Never in the log. */
 enum node_state {
@@ -76,6 +78,7 @@ const char *node_role_name(enum node_role v);
 const char *node_availability_name(enum node_availability v);
 const char *node_state_name(enum node_state v);
 const char *manager_status_name(enum manager_status v);
+const char *member_role_name(enum member_role v);
 const char *update_state_name(enum update_state v);
 
 int task_state_parse(const char *s, enum task_state *ret);

@@ -33,6 +33,7 @@ struct command {
 /* The tables of the nouns, each ended by an entry without a verb. */
 extern const struct command cmd_service[];
 extern const struct command cmd_node[];
+extern const struct command cmd_manager[];
 extern const struct command cmd_task[];
 extern const struct command cmd_swarm[];
 extern const struct command cmd_system[];

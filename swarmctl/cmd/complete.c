@@ -156,6 +156,7 @@ static void offer_way(const struct line *l, const char *way, size_t n, const cha
         } known[] = {{"SERVICE", COMPLETE_SERVICES, ""},
                      {"SERVICE=REPLICAS", COMPLETE_SERVICES, "="},
                      {"NODE", COMPLETE_NODES, ""},
+                     {"MANAGER", COMPLETE_MANAGERS, ""},
                      {"IMAGE", COMPLETE_IMAGES, ""}};
 
         for (size_t i = 0; i < ARRAY_SIZE(known); i++)
@@ -244,6 +245,10 @@ static void take_names(struct completion *c, const Swarm__Response *m)
                 for (size_t i = 0; i < m->nodes->n_nodes; i++)
                         if (m->nodes->nodes[i]->description)
                                 offer_name(c, m->nodes->nodes[i]->description->hostname);
+        } else if (m->kind_case == SWARM__RESPONSE__KIND_MANAGERS) {
+                for (size_t i = 0; i < m->managers->n_managers; i++)
+                        if (*m->managers->managers[i]->hostname)
+                                offer_name(c, m->managers->managers[i]->hostname);
         } else if (m->kind_case == SWARM__RESPONSE__KIND_IMAGES) {
                 for (size_t i = 0; i < m->images->n_images; i++)
                         for (size_t k = 0; k < m->images->images[i]->n_names; k++)
@@ -267,6 +272,10 @@ static int ask_names(struct ctl *ctl, struct completion *c)
         case COMPLETE_NODES:
                 q.kind_case = SWARM__REQUEST__KIND_NODE_LIST;
                 q.node_list = &list;
+                break;
+        case COMPLETE_MANAGERS:
+                q.kind_case = SWARM__REQUEST__KIND_MANAGER_LIST;
+                q.manager_list = &empty;
                 break;
         case COMPLETE_IMAGES:
                 q.kind_case = SWARM__REQUEST__KIND_IMAGE_LIST;

@@ -15,6 +15,7 @@ enum complete_names {
         COMPLETE_NO_NAMES,
         COMPLETE_SERVICES,
         COMPLETE_NODES,
+        COMPLETE_MANAGERS,
         COMPLETE_IMAGES,
 };
 

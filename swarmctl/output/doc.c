@@ -220,6 +220,18 @@ json_t *doc_node(const Swarm__Node *n)
         return o;
 }
 
+json_t *doc_manager(const Swarm__Manager *m)
+{
+        json_t *o = json_object();
+        _cleanup_free_ char *id = xasprintf("%llu", (unsigned long long)m->id);
+
+        doc_put_str(o, "ID", id);
+        doc_put_id(o, "NodeID", &m->node_id);
+        doc_put_bool(o, "Leader", m->status == MANAGER_LEADER);
+        doc_put_int(o, "Behind", m->behind);
+        return o;
+}
+
 static json_t *cluster_settings(const Swarm__ClusterSettings *s)
 {
         json_t *o = json_object(), *orchestration = json_object(), *dispatcher = json_object();

@@ -98,6 +98,7 @@ json_t *doc_task_spec(const Swarm__TaskSpec *s);
 json_t *doc_resources(const Swarm__Resources *r);
 json_t *doc_task(const Swarm__Task *t);
 json_t *doc_node(const Swarm__Node *n);
+json_t *doc_manager(const Swarm__Manager *m);
 json_t *doc_info(const Swarm__Info *i, const Swarm__Cluster *c);
 /* config: the image's config blob, n bytes; NULL: without. */
 json_t *doc_image(const Swarm__Image *i, const void *config, size_t n);

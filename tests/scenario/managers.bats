@@ -39,6 +39,9 @@ connected() { host_run "$1" ss -Htn state established dst "$(host_address "$2"):
 # Rows of its tasks, those of the past as well: four as long as nothing was replaced.
 web_tasks() { ctl service ps web -q | wc -l; }
 manager_of() { host_run "$1" pgrep -f "^$BUILD/swarm-manager --data-dir $CLUSTER/$1\$"; }
+manager_row_is() { ctl manager ls --format '{{.Hostname}} {{.Status}} {{.Role}} {{.ManagerStatus}}' | grep -qx "$1"; }
+managers_are() { [ "$(ctl manager ls --format '{{.Hostname}}' | tr '\n' ' ')" = "$1" ]; }
+all_have_all() { [ "$(ctl manager ls --format '{{.Role}} {{.Behind}}' | grep -cx 'Voter 0')" = 3 ]; }
 four_run() { [ "$(all_pids | wc -l)" = 4 ]; }
 has_another_manager() { local now; now=$(manager_of "$1") && [ "$now" != "$2" ]; }
 has_no_manager() { ! manager_of "$1" && [ ! -e "$CLUSTER/$1/manager" ] && [ ! -e "$CLUSTER/$1/manager.sock" ]; }
@@ -148,6 +151,56 @@ has_no_manager() { ! manager_of "$1" && [ ! -e "$CLUSTER/$1/manager" ] && [ ! -e
         [ -e "$CLUSTER/n2/node.key" ]
 }
 
+@test "managers are listed: who votes, who leads, who is behind" {
+        wait_for 10 "three that have all" all_have_all
+        [ "$(ctl manager ls --format '{{.Hostname}} {{.Address}} {{.Status}}')" = "m1 10.77.0.1:7377 Ready
+m2 10.77.0.2:7377 Ready
+m3 10.77.0.3:7377 Ready" ]
+        [ "$(ctl manager ls -q | sort -u | grep -cx '[1-9][0-9]*')" = 3 ]
+        [ "$(ctl_of m2 manager ls -q)" = "$(ctl_of m3 manager ls -q)" ]
+        [ "$(ctl manager ls --format '{{.ManagerStatus}} {{.Hostname}}' | grep '^Leader')" = "Leader $(leader)" ]
+}
+
+@test "a manager that is gone for good is removed, and is not counted any more" {
+        local gone=m3 others
+        [ "$(leader)" != m3 ] || gone=m2
+        [ "$gone" != "$CTL" ] || CTL=m1
+        expect_fail 1 "manager $gone: is reachable: demote it first" ctl manager rm "$gone"
+        daemon_stop "$gone" KILL
+        wait_for 10 "$gone unreachable" manager_row_is "$gone Down Voter Unreachable"
+        # the two that are left: one of them is the next to be missed
+        others=$(ctl manager ls --format '{{.Hostname}}' | grep -v "$gone" | tr '\n' ' ')
+        for m in $others; do
+                expect_fail 1 "manager $m: cannot be removed: 1 of the 2 managers that would be left are reachable" \
+                        ctl manager rm --force "$m"
+        done
+        [ "$(ctl manager rm "$gone")" = "$gone" ]
+        wait_for 10 "$gone off the list" managers_are "$others"
+        manager_is "$gone" none
+        expect_fail 1 "node $gone: is not a manager" ctl manager rm "$gone"
+        # Were it counted still, two of four would be no majority.
+        ctl node promote n1
+        wait_for 20 "manager n1" manager_is n1 reachable
+        old=$(leader)
+        for m in $others; do
+                [ "$m" = "$old" ] || CTL=$m
+        done
+        [ "$old" != n1 ]
+        daemon_stop "$old" KILL
+        wait_for 10 "a leader" has_leader
+        ctl service scale --quiet web=4
+        daemon_start "$old" "$old" "$BUILD/swarm-manager" --data-dir "$CLUSTER/$old"
+        wait_for 10 "$old" manager_is "$old" reachable
+        ctl node demote n1
+        wait_for 20 "the end of its manager" has_no_manager n1
+        # It comes back after all: it leaves, and may join anew.
+        daemon_start "$gone" "$gone" "$BUILD/swarm-manager" --data-dir "$CLUSTER/$gone"
+        wait_for 20 "its end" process_is_gone "$(daemon_pid "$gone")"
+        [ ! -e "$CLUSTER/$gone/manager" ]
+        JOIN=$CTL manager_join "$gone"
+        service_running web 4
+}
+
 @test "a manager that was demoted while it was away leaves when it comes back" {
         away=m3
         [ "$(leader)" != m3 ] || away=m2
@@ -182,6 +235,7 @@ has_no_manager() { ! manager_of "$1" && [ ! -e "$CLUSTER/$1/manager" ] && [ ! -e
         expect_fail 1 "node $(leader): cannot be demoted: it is the only manager" ctl node demote n1 "$(leader)"
         wait_for 20 "the end of its manager" has_no_manager n1
         expect_fail 1 "node $(leader): cannot be demoted: it is the only manager" ctl node demote "$(leader)"
+        expect_fail 1 "manager $(leader): cannot be removed: it is the only manager" ctl manager rm --force "$(leader)"
         manager_is "$(leader)" leader
         service_running web 4
 }

@@ -125,8 +125,9 @@ static int look_up_flags(struct page *page, const char *heading, const struct fl
 
 static void test_swarmctl(void **state)
 {
-        static const struct command *const tables[] = {cmd_service, cmd_task,   cmd_node, cmd_image,
-                                                       cmd_swarm,   cmd_system, NULL};
+        static const struct command *const tables[] = {cmd_service, cmd_task,  cmd_node,
+                                                       cmd_manager, cmd_image, cmd_swarm,
+                                                       cmd_system,  NULL};
         struct page *page = page_read("docs/man/swarmctl.1");
         int bad = look_up_flags(page, "DESCRIPTION", global_flags) +
                   look_up(page, "DESCRIPTION", "version", 'v', false);

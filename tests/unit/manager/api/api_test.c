@@ -526,6 +526,146 @@ static void test_node_role(void **state UNUSED)
         core_close(&r);
 }
 
+/* Four members and one that is to be: 1 leads, 2 follows, 3 is dead, 4 (dead) is no manager of the
+ * state any more, 5 is not taken in yet. */
+static bool get_member(void *arg UNUSED, size_t i, struct turn_member *ret)
+{
+        static const struct turn_member members[] = {
+                {1, "10.0.0.1:1", MEMBER_VOTER, MANAGER_LEADER, 0},
+                {2, "10.0.0.2:1", MEMBER_LEARNER, MANAGER_REACHABLE, 3},
+                {3, "10.0.0.3:1", MEMBER_VOTER, MANAGER_UNREACHABLE, 70},
+                {4, "10.0.0.4:1", MEMBER_VOTER, MANAGER_UNREACHABLE, -1},
+        };
+
+        if (i < ARRAY_SIZE(members))
+                *ret = members[i];
+        return i < ARRAY_SIZE(members);
+}
+
+static bool can_all_but_1_go(void *arg UNUSED, uint64_t id, struct err *err)
+{
+        return id != 1 || err_set(err, EBUSY, "the others are few") == 0;
+}
+
+static void open_with_managers(struct core *r)
+{
+        static const struct turn_config config = {.seed = 2,
+                                                  .version = "",
+                                                  .hostname = "m",
+                                                  .can_demote = can_all_but_1_go,
+                                                  .get_member = get_member};
+        static const uint64_t ids[] = {1, 2, 3, 5};
+        struct core_node n;
+
+        open_with_node(r, &n);
+        turn_free(r->turn);
+        r->turn = turn_new(r->store, &config, r->now);
+        for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+                Swarm__NodeDescription d = SWARM__NODE_DESCRIPTION__INIT;
+                char hostname[] = "m0", address[] = "10.0.0.0:1";
+                uint8_t key[32] = {7, (uint8_t)ids[i]};
+                struct node *node = store_add_node(r->store, (struct id){7, ids[i]}, key,
+                                                   ROLE_MANAGER, r->now.wall_ms);
+
+                hostname[1] = (char)('0' + ids[i]);
+                address[7] = hostname[1];
+                d.hostname = hostname;
+                store_set_node_description(r->store, node, &d, r->now.wall_ms);
+                store_set_node_manager(r->store, node, ids[i], address, r->now.wall_ms);
+        }
+}
+
+static const Swarm__Manager *manager(const Swarm__Response *m, uint64_t id)
+{
+        for (size_t i = 0; i < m->managers->n_managers; i++)
+                if (m->managers->managers[i]->id == id)
+                        return m->managers->managers[i];
+        fail_msg("manager %d is not in the list", (int)id);
+        return NULL;
+}
+
+static void test_manager_list(void **state UNUSED)
+{
+        static const struct {
+                uint64_t id;
+                const char *hostname, *address;
+                enum member_role role;
+                enum manager_status status;
+                enum node_state state;
+                int64_t behind;
+        } rows[] = {
+                {1, "m1", "10.0.0.1:1", MEMBER_VOTER, MANAGER_LEADER, NODE_READY, 0},
+                {2, "m2", "10.0.0.2:1", MEMBER_LEARNER, MANAGER_REACHABLE, NODE_READY, 3},
+                {3, "m3", "10.0.0.3:1", MEMBER_VOTER, MANAGER_UNREACHABLE, NODE_DOWN, 70},
+                {4, "", "10.0.0.4:1", MEMBER_VOTER, MANAGER_UNREACHABLE, NODE_UNKNOWN, -1},
+                {5, "m5", "10.0.0.5:1", MEMBER_JOINING, MANAGER_UNREACHABLE, NODE_READY, -1},
+        };
+        Swarm__Empty empty = SWARM__EMPTY__INIT;
+        struct core r;
+
+        open_with_managers(&r);
+        const Swarm__Response *m = ASK(&r, manager_list, MANAGER_LIST, &empty);
+        assert_int_equal(m->kind_case, SWARM__RESPONSE__KIND_MANAGERS);
+        assert_int_equal(m->managers->n_managers, ARRAY_SIZE(rows));
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                const Swarm__Manager *got = manager(m, rows[i].id);
+
+                assert_string_equal(got->hostname, rows[i].hostname);
+                assert_string_equal(got->address, rows[i].address);
+                assert_int_equal(got->role, rows[i].role);
+                assert_int_equal(got->status, rows[i].status);
+                assert_int_equal(got->node_state, rows[i].state);
+                assert_int_equal(got->behind, rows[i].behind);
+                assert_int_equal(got->node_id.len, *rows[i].hostname ? ID_BYTES : 0);
+        }
+        core_close(&r);
+}
+
+static void test_manager_remove(void **state UNUSED)
+{
+        static const struct {
+                const char *ref;
+                bool force;
+                uint64_t id; /* 0: refused, or nothing is to be done in the state */
+                const char *error;
+        } rows[] = {
+                {"9", false, 0, "no such manager: 9"},
+                {"", false, 0, "no such manager: "},
+                {"m9", true, 0, "no such manager: m9"},
+                {"w1", true, 0, "node w1: is not a manager"},
+                {"m2", false, 0,
+                 "manager m2: is reachable: demote it first (node demote m2), or use --force"},
+                {"2", false, 0,
+                 "manager m2: is reachable: demote it first (node demote m2), or use --force"},
+                {"m1", true, 0, "manager m1: cannot be removed: the others are few"},
+                {"m3", false, 3, ""},
+                {"m3", false, 0, "node m3: is not a manager"},
+                {"3", false, 0, ""}, /* still a member: on its way out */
+                {"4", false, 0, ""},
+                {"m2", true, 2, ""},
+                {"5", false, 5, ""},
+        };
+        Swarm__ManagerRemove remove = SWARM__MANAGER_REMOVE__INIT;
+        struct core r;
+
+        open_with_managers(&r);
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                struct node *node = store_find_node(r.store, (struct id){7, rows[i].id});
+
+                remove.ref = (char *)(uintptr_t)rows[i].ref;
+                remove.force = rows[i].force;
+                const Swarm__Response *m = ASK(&r, manager_remove, MANAGER_REMOVE, &remove);
+                assert_string_equal(m->error, rows[i].error);
+                assert_int_equal(m->code != 0, *rows[i].error != 0);
+                if (!rows[i].id)
+                        continue;
+                assert_int_equal(node->role, ROLE_WORKER);
+                assert_int_equal(node->manager_id, 0);
+        }
+        assert_int_equal(store_count_managers(r.store), 1);
+        core_close(&r);
+}
+
 /* The manager is a node, too: ready, though it has no agent, and without tasks. */
 static void test_own_node(void **state UNUSED)
 {
@@ -776,6 +916,8 @@ int main(void)
                 cmocka_unit_test(test_list_in_parts),
                 cmocka_unit_test(test_node_update),
                 cmocka_unit_test(test_node_role),
+                cmocka_unit_test(test_manager_list),
+                cmocka_unit_test(test_manager_remove),
                 cmocka_unit_test(test_own_node),
                 cmocka_unit_test(test_self),
                 cmocka_unit_test(test_cluster),

@@ -13,8 +13,9 @@
 /* Reads a line, of which what stands after the last space is to be completed. */
 static struct completion find(const char *line, char *words[WORDS_MAX])
 {
-        static const struct command *const tables[] = {cmd_service, cmd_task,   cmd_node, cmd_image,
-                                                       cmd_swarm,   cmd_system, NULL};
+        static const struct command *const tables[] = {cmd_service, cmd_task,  cmd_node,
+                                                       cmd_manager, cmd_image, cmd_swarm,
+                                                       cmd_system,  NULL};
         char *rest = xstrdup(line);
         struct completion c;
         size_t n = 0;
@@ -42,10 +43,11 @@ static void check(const char *line, const char *expected, enum complete_names na
 static void test_commands(void **state)
 {
         (void)state;
-        check("", "service task node image swarm events info version", COMPLETE_NO_NAMES);
+        check("", "service task node manager image swarm events info version", COMPLETE_NO_NAMES);
         check("s", "service swarm", COMPLETE_NO_NAMES);
         check("-H ipc:///x --timeout 5s ev", "events", COMPLETE_NO_NAMES);
         check("service r", "rm rollback", COMPLETE_NO_NAMES);
+        check("manager ", "ls rm", COMPLETE_NO_NAMES);
         check("--host=ipc:///x swarm ", "join-token update", COMPLETE_NO_NAMES);
         check("servic x", "", COMPLETE_NO_NAMES);
         check("service frob x", "", COMPLETE_NO_NAMES);
@@ -95,6 +97,8 @@ static void test_names(void **state)
         check("service create web:1 ", "", COMPLETE_NO_NAMES);
         check("node inspect se", "self", COMPLETE_NODES);
         check("node ps ", "", COMPLETE_NODES);
+        check("manager rm ", "", COMPLETE_MANAGERS);
+        check("manager rm m1 m", "", COMPLETE_MANAGERS);
         check("image rm a b", "", COMPLETE_IMAGES);
         check("image tag a ", "", COMPLETE_NO_NAMES);
         check("image load ", "", COMPLETE_NO_NAMES);
