@@ -63,18 +63,18 @@ sub check_homes {
 }
 
 sub check_banned {
-        my @banned = map { [/^(\S+?):([^:]*):\s*(.*)$/] } table('banned.txt');
+        my %banned = map { /^(\S+?):([^:]*):\s*(.*)$/ ? ($1 => [$2, $3]) : () } table('banned.txt');
+        my $any = join '|', map { quotemeta } sort keys %banned;
         for my $path (@files) {
                 my $i = 0;
                 for (lines_of($path)) {
                         $i++;
                         next if m,^\s*(/?\*|//),;
                         (my $code = $_) =~ s/"(\\.|[^"\\])*"//g;
-                        for my $b (@banned) {
-                                my ($call, $where, $why) = @$b;
-                                next unless $code =~ /(?<![\w.>])\Q$call\E\s*\(/;
+                        while ($code =~ /(?<![\w.>])($any)\s*\(/go) {
+                                my ($where, $why) = @{$banned{$1}};
                                 next if grep { below($path, $_) } split ' ', $where;
-                                print "$path:$i: $call is banned: $why\n";
+                                print "$path:$i: $1 is banned: $why\n";
                         }
                 }
         }

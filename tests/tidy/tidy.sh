@@ -4,7 +4,7 @@
 set -u
 shopt -s lastpipe # rules count, and fail, in this shell
 cd "$(dirname "$0")/../.." || exit 1
-BUILD=${BUILD:-build}
+export BUILD=${BUILD:-build}
 tap=0; [ "${1:-}" = --tap ] && tap=1
 n=0 failed=0
 
@@ -22,6 +22,9 @@ rule() {
         fi
 }
 
+# each COMMAND...: runs it, a function too, on the files of standard input, by tens, on each core.
+each() { xargs -0 -n 10 -P "$(nproc)" bash -c '"$@"' - "$@" 2>&1; }
+
 mapfile -t files < <(git ls-files --cached --others --exclude-standard '*.c' '*.h' |
         while read -r f; do [ -f "$f" ] && echo "$f"; done)
 mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' '*.bats' .ci/run Makefile)
@@ -29,14 +32,17 @@ mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' 
 for r in includes homes banned file header function line; do
         perl tests/tidy/rules.pl "$r" "${files[@]}" | rule "$r"
 done
-for h in "${files[@]}"; do
-        case $h in
-        *.h) echo "#include \"$h\"" | gcc -std=gnu11 -D_GNU_SOURCE -I. -I"$BUILD" -I"$BUILD/gen" \
-                -isystem "$BUILD/kernel-headers" -fsyntax-only -x c - 2>&1 | head -n 3 ;;
-        esac
-done | rule "header compiles alone"
+compiles_alone() {
+        local h
+        for h in "$@"; do
+                gcc -std=gnu11 -D_GNU_SOURCE -I. -I"$BUILD" -I"$BUILD/gen" -isystem "$BUILD/kernel-headers" \
+                        -fsyntax-only -x c - <<<"#include \"$h\"" 2>&1 | head -n 3
+        done
+}
+export -f compiles_alone
+printf '%s\0' "${files[@]}" | grep -z '\.h$' | each compiles_alone | rule "header compiles alone"
 if clang-format --version | grep -qE 'version 14\.'; then
-        clang-format --dry-run "${files[@]}" 2>&1 | grep -E 'warning:' | rule formatting
+        printf '%s\0' "${files[@]}" | each clang-format --dry-run | grep -E 'warning:' | rule formatting
 else
         [ $tap = 1 ] && echo "# formatting: not checked: needs clang-format 14, here is another"
 fi
