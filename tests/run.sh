@@ -2,34 +2,51 @@
 # Runs the test suites and counts: tests/run.sh all | [tidy] [unit] [golden] [fault] [sim] [scenario]...
 # Every suite speaks TAP ("ok 1 - name", "not ok 2 - name"). A program that ends badly without a
 # "not ok", or that ran no test, counts as one failure. Last line: "N passed, N failed".
-set -u
+#
+# As many run at once as there are cores (JOBS): most of a scenario's time is spent waiting, and each
+# program makes machines, folders and names of its own.
+set -um
 cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
+JOBS=${JOBS:-$(nproc)}
 export BUILD CMOCKA_MESSAGE_OUTPUT=TAP
 SIM_SEEDS=${SIM_SEEDS:-200}
 RAFT_SEEDS=$((SIM_SEEDS * 5))
-passed=0 failed=0
+begun=0
+shopt -s nullglob
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
+# Each runs in a process group of its own, and hears of an interrupt from here.
+trap 'for p in $(jobs -p); do kill -INT -- "-$p"; done; wait; exit 130' INT TERM
 
-# run NAME COMMAND...: runs it, shows failures, adds to the counts.
+# run NAME COMMAND...: runs it as soon as there is a free place.
 run() {
-        local name=$1 start=$SECONDS status ok bad
-        shift
-        "$@" >"$out/log" 2>&1 </dev/null
+        while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do wait -n; done
+        begun=$((begun + 1))
+        run_one "$out/$begun" "$@" &
+}
+
+# run_one FILE NAME COMMAND...: runs it, shows failures, leaves "passed failed" in FILE.count.
+run_one() {
+        local file=$1 name=$2 start=$SECONDS status ok bad
+        shift 2
+        "$@" >"$file" 2>&1 </dev/null
         status=$?
-        ok=$(grep -cE '^ok\b' "$out/log")
-        bad=$(grep -cE '^not ok\b' "$out/log")
+        ok=$(grep -cE '^ok\b' "$file")
+        bad=$(grep -cE '^not ok\b' "$file")
         if [ "$bad" = 0 ] && { [ "$status" != 0 ] || [ "$ok" = 0 ]; }; then
                 bad=1
         fi
-        passed=$((passed + ok)) failed=$((failed + bad))
-        printf '%-44s %4d passed %3d failed  %4ds\n' "$name" "$ok" "$bad" $((SECONDS - start))
-        if [ "$bad" != 0 ]; then
-                echo "--- $name (exit $status)"
-                grep -vE '^ok\b' "$out/log" | tail -n 80
-                echo "---"
-        fi
+        {
+                flock 9
+                printf '%-44s %4d passed %3d failed  %4ds\n' "$name" "$ok" "$bad" $((SECONDS - start))
+                if [ "$bad" != 0 ]; then
+                        echo "--- $name (exit $status)"
+                        grep -vE '^ok\b' "$file" | tail -n 80
+                        echo "---"
+                fi
+        } 9>"$out/print"
+        echo "$ok $bad" >"$file.count"
 }
 
 suite_tidy() { run tidy tests/tidy/tidy.sh --tap; }
@@ -58,6 +75,13 @@ for s in "$@"; do
         tidy | unit | golden | sim | scenario) "suite_$s" ;;
         *) echo "run.sh: no such suite: $s" >&2; exit 2 ;;
         esac
+done
+while [ -n "$(jobs -rp)" ]; do wait -n; done
+# One that left no count was ended from outside.
+failed=$begun passed=0
+for count in "$out"/*.count; do
+        read -r ok bad <"$count"
+        passed=$((passed + ok)) failed=$((failed - 1 + bad))
 done
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
