@@ -50,7 +50,8 @@ struct tail {
         int64_t last_n, since_us; /* what is asked for */
         struct reader *reader;    /* NULL: it has not begun yet */
         int watch;                /* of inotify; -1: none */
-        bool has_ended, has_news;
+        int error;                /* why it cannot be begun; 0: it can */
+        bool has_ended, is_removed, has_news;
 };
 
 /* Lines that go into one message. */
@@ -168,6 +169,15 @@ static void send_end(struct agent_logs *s, uint64_t stream, struct id task, cons
         s->ports.send_end(s->ports.arg, &m);
 }
 
+static void send_failure(struct agent_logs *s, uint64_t stream, const struct tail *t, int error)
+{
+        _cleanup_free_ char *text = xasprintf(
+                "%s%s", t->is_removed ? "it was removed before all of its log was read: " : "",
+                err_name(error));
+
+        send_end(s, stream, t->task, text);
+}
+
 static void send_batch(struct agent_logs *s, struct stream *st, const struct tail *t,
                        const struct batch *b)
 {
@@ -215,6 +225,8 @@ static int open_reader(struct agent_logs *s, const struct stream *st, struct tai
 {
         struct reader_source source = {s->ports.path_arg, s->ports.path};
 
+        if (t->error)
+                return t->error;
         if (st->follow)
                 watch(s, t); /* before reading, so that nothing falls in between */
         int r = reader_open(&source, t->task, t->last_n, t->since_us, &t->reader);
@@ -232,10 +244,12 @@ static bool serve_tail(struct agent_logs *s, struct stream *st, struct tail *t, 
                 r = open_reader(s, st, t);
                 if (r == -ENOENT && st->follow && !t->has_ended)
                         return false; /* agent_logs_on_start comes back to it */
-                if (r < 0) {
-                        send_end(s, st->id, t->task, r == -ENOENT ? NULL : err_name(r));
+                if (r == -ENOENT)
+                        send_end(s, st->id, t->task, NULL);
+                else if (r < 0)
+                        send_failure(s, st->id, t, r);
+                if (r < 0)
                         return true;
-                }
                 r = 1;
         }
         while (r == 1 && st->underway < LOG_WINDOW) {
@@ -248,7 +262,10 @@ static bool serve_tail(struct agent_logs *s, struct stream *st, struct tail *t, 
         t->has_news = false;
         if (r == 0 && st->follow && !t->has_ended)
                 return false;
-        send_end(s, st->id, t->task, r < 0 ? err_name(r) : NULL);
+        if (r < 0)
+                send_failure(s, st->id, t, r);
+        else
+                send_end(s, st->id, t->task, NULL);
         return true;
 }
 
@@ -424,9 +441,41 @@ void agent_logs_on_end(struct agent_logs *s, struct id task)
         mark_task(s, task, true);
 }
 
+static size_t count_held(const struct agent_logs *s)
+{
+        struct stream *st;
+        struct tail *t;
+        size_t i, n = 0;
+
+        MAP_FOREACH (st, i, &s->streams) {
+                LIST_FOREACH (t, &st->tails, link)
+                        n += t->reader ? reader_n_held(t->reader) : 0;
+        }
+        return n;
+}
+
+static void hold(struct agent_logs *s, const struct stream *st, struct tail *t)
+{
+        t->is_removed = true;
+        if (!t->reader)
+                t->error = open_reader(s, st, t);
+        if (t->reader)
+                reader_hold(t->reader, LOGS_HELD_MAX - MIN(count_held(s), LOGS_HELD_MAX));
+}
+
 void agent_logs_on_remove(struct agent_logs *s, struct id task)
 {
+        struct stream *st;
+        struct tail *t;
+        size_t i;
+
         mark_task(s, task, true);
+        MAP_FOREACH (st, i, &s->streams) {
+                LIST_FOREACH (t, &st->tails, link) {
+                        if (id_is_equal(t->task, task))
+                                hold(s, st, t);
+                }
+        }
 }
 
 char *agent_logs_runtime_path(void *arg, struct id id, int n)

@@ -10,7 +10,10 @@
 #include "shared/base/id.h"
 #include "shared/loop/loop.h"
 
-#define LOGS_TAILS_MAX       100000 /* tasks in all streams; beyond, a stream is refused */
+#define LOGS_TAILS_MAX 100000 /* tasks in all streams; beyond, a stream is refused */
+/* Files of containers that are removed while somebody has yet to read them, which stay on the disk
+ * that long; beyond, the rest of a log is lost, and that is told. */
+#define LOGS_HELD_MAX        1000
 #define LOGS_BATCH_BYTES_MAX (256u << 10)
 #define LOGS_BATCH_LINES_MAX 2000
 
@@ -33,7 +36,8 @@ void agent_logs_stop(struct agent_logs *s, uint64_t stream);
 void agent_logs_on_ack(struct agent_logs *s, uint64_t stream, uint32_t count);
 void agent_logs_on_session(struct agent_logs *s); /* a new session: all streams are over */
 
-/* A container began, ended, or is to be removed. */
+/* A container began, ended, or is to be removed: its files are there for this call yet, and are
+ * read to their end whenever whoever follows gets to it. */
 void agent_logs_on_start(struct agent_logs *s, struct id task);
 void agent_logs_on_end(struct agent_logs *s, struct id task);
 void agent_logs_on_remove(struct agent_logs *s, struct id task);

@@ -24,7 +24,11 @@ struct reader {
         ino_t last_inode;  /* 0: lines are read as they come */
         off_t last_size;   /* of that file, beyond which nothing is read */
         int last_fd;       /* holds it, so that no other file gets its number; -1: none */
-        char *data;        /* READER_LINE_MAX; NULL: nothing is held */
+        bool is_held;      /* the files have been removed: what is to be read is in held */
+        int *held;         /* the newer files, oldest first */
+        size_t n_held, next_held;
+        int held_error; /* why there are not more */
+        char *data;     /* READER_LINE_MAX; NULL: nothing is held */
         size_t begin, end;
 };
 
@@ -117,11 +121,13 @@ static int begin_at(struct reader *r, int64_t tail)
         for (n = 0;; n++) {
                 int next = open_file(&r->source, r->id, n);
 
-                if (next < 0)
+                if (next == -ENOENT)
                         break;
                 if (fd >= 0)
                         close(fd);
                 fd = next;
+                if (fd < 0)
+                        return fd;
                 offset = 0;
                 if (tail == 0) {
                         offset = lseek(fd, 0, SEEK_END);
@@ -179,6 +185,43 @@ void reader_end_here(struct reader *r)
         r->last_size = st.st_size;
 }
 
+/* Which of the files is the last one to be read. */
+static int last_number(const struct reader *r, int own)
+{
+        int n, last = r->last_inode ? find_file(r, r->last_inode, &n) : 0;
+
+        return last < 0 ? own : last;
+}
+
+void reader_hold(struct reader *r, size_t max)
+{
+        int n, own = find_own(r, &n), fd;
+
+        if (r->is_held)
+                return;
+        if (own < 0)
+                own = n; /* it has been deleted: all that there are are newer */
+        int last = last_number(r, own);
+
+        r->is_held = true;
+        if (own <= last)
+                return;
+        r->held = xnew_array(int, (size_t)(own - last));
+        for (int i = own - 1; i >= last; i--) {
+                fd = r->n_held < max ? open_file(&r->source, r->id, i) : -EMFILE;
+                if (fd < 0) {
+                        r->held_error = fd;
+                        break;
+                }
+                r->held[r->n_held++] = fd;
+        }
+}
+
+size_t reader_n_held(const struct reader *r)
+{
+        return r->n_held - r->next_held;
+}
+
 void reader_close(struct reader *r)
 {
         if (!r)
@@ -186,6 +229,9 @@ void reader_close(struct reader *r)
         close(r->fd);
         if (r->last_fd >= 0)
                 close(r->last_fd);
+        while (reader_n_held(r) > 0)
+                close(r->held[r->next_held++]);
+        free(r->held);
         free(r->data);
         free(r);
 }
@@ -273,9 +319,28 @@ static bool is_at_end(const struct reader *r)
                (own_inode(r) == r->last_inode || find_file(r, r->last_inode, &n) == -ENOENT);
 }
 
+/* Takes the next file over. A torn record at the end of a file never becomes whole. */
+static void switch_to(struct reader *r, int fd)
+{
+        close(r->fd);
+        r->fd = fd;
+        r->begin = r->end = 0;
+        r->is_last_read = r->is_skipping = false;
+}
+
+static int go_on_held(struct reader *r)
+{
+        if (reader_n_held(r) == 0)
+                return r->held_error;
+        switch_to(r, r->held[r->next_held++]);
+        return 1;
+}
+
 /* The file has been read to its end: 1: there is more to read, perhaps of the next file; -errno. */
 static int go_on(struct reader *r)
 {
+        if (r->is_held)
+                return go_on_held(r);
         int n, own = find_own(r, &n), fd;
 
         if (own == 0 || n == 0 || is_at_end(r)) {
@@ -294,10 +359,7 @@ static int go_on(struct reader *r)
                 close(fd);
                 return 1;
         }
-        close(r->fd);
-        r->fd = fd;
-        r->begin = r->end = 0; /* a torn record at the end of a file never becomes whole */
-        r->is_last_read = r->is_skipping = false;
+        switch_to(r, fd);
         return 1;
 }
 

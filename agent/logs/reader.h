@@ -36,6 +36,10 @@ int reader_open(const struct reader_source *source, struct id id, int64_t tail, 
                 struct reader **ret);
 /* What is written from now on is not given. */
 void reader_end_here(struct reader *r);
-void reader_close(struct reader *r); /* NULL is fine */
+/* No path leads to the files any more, soon, and nothing more is written: those that are yet to be
+ * read are opened now, up to max. What cannot be opened is told as an error in its place. */
+void reader_hold(struct reader *r, size_t max);
+size_t reader_n_held(const struct reader *r); /* files that are open for that alone */
+void reader_close(struct reader *r);          /* NULL is fine */
 /* 1: a line; 0: none at present; -errno. */
 int reader_next(struct reader *r, struct reader_line *ret);

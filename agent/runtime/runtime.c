@@ -314,7 +314,9 @@ int runtime_kill(struct runtime *r, struct id id)
 
 char *runtime_log_path(struct runtime *r, struct id id, int n)
 {
-        if (!map_get_id(&r->containers, id) || n < 0 || n >= SHIM_LOG_FILES_MAX)
+        const struct container *c = map_get_id(&r->containers, id);
+
+        if (!c || c->is_removing || n < 0 || n >= SHIM_LOG_FILES_MAX)
                 return NULL;
         return n ? xasprintf("%s/c/%s/log.%d", r->root, ID_S(id), n)
                  : xasprintf("%s/c/%s/log", r->root, ID_S(id));

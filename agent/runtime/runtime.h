@@ -138,7 +138,8 @@ void runtime_remove(struct runtime *r, struct id id, loop_fn *done, void *arg);
 typedef void runtime_exec_fn(void *arg, int status, const char *output, size_t n);
 void runtime_exec(struct runtime *r, struct id id, char *const *argv, int64_t timeout_ms,
                   runtime_exec_fn *done, void *arg);
-/* Where the log is; n = 0 the current file, 1.. the rotated ones. Heap; NULL: no such container. */
+/* Where the log is; n = 0 the current file, 1.. the rotated ones. Heap; NULL: no such container,
+ * or it is being removed. */
 char *runtime_log_path(struct runtime *r, struct id id, int n);
 /* A descriptor of the container's network namespace, for probes; -errno. */
 int runtime_netns(struct runtime *r, struct id id);

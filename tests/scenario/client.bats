@@ -184,3 +184,22 @@ completed() {
         wait_for 20 "its end" eval '[ -z "$(container_pids m1)" ]'
         daemon_stop m1a
 }
+
+@test "whoever follows and is behind gets all that a task wrote that is removed" {
+        mkdir -p "$CLUSTER/big"
+        ctl service create --detach --quiet --name big --network none --restart-condition none \
+                --mount "type=bind,source=$CLUSTER/big,target=/big" tool:1 /bin/sh -c \
+                'echo begin; until [ -e /big/go ]; do sleep 0.1; done; x=$(head -c 1000 /dev/zero | tr "\0" x); for i in $(seq 1 25000); do echo "$i $x"; done; touch /big/done'
+        begin ctl service logs --follow --raw big
+        wait_for 15 "the first line" has_said begin
+        kill -STOP "$(pgrep -P "$begun" swarmctl)"
+        touch "$CLUSTER/big/go"
+        wait_for 60 "the last line" test -e "$CLUSTER/big/done"
+        ctl service rm big
+        wait_for 20 "the removal" eval '[ -z "$(ls "$CLUSTER/n1/agent/runtime/c")" ]'
+        kill -CONT "$(pgrep -P "$begun" swarmctl)"
+        wait_for 60 "the end of the logs" has_exited
+        cat "$out.err"
+        [ "$(cat "$out.code")" = 0 ]
+        diff <(echo begin; seq 1 25000) <(cut -d ' ' -f 1 "$out")
+}

@@ -26,7 +26,8 @@ struct fixture {
         int batches, ends;
         int until_ends, until_batches;
         size_t until_bytes;
-        bool is_live;
+        bool is_live, is_removed;
+        char error[128]; /* of the last end */
 };
 
 static const struct id TASK = {1, 1};
@@ -35,7 +36,7 @@ static char *path_of(void *arg, struct id id, int n)
 {
         struct fixture *f = arg;
 
-        if (!id_is_equal(id, TASK))
+        if (!id_is_equal(id, TASK) || f->is_removed)
                 return NULL;
         return n ? xasprintf("%s/log.%d", f->dir, n) : xasprintf("%s/log", f->dir);
 }
@@ -303,6 +304,58 @@ static void a_reader_ends_before_newer_files(void **state)
         reader_close(r);
 }
 
+/* As the container is removed: no path leads to the files any more. */
+static void remove_files(struct fixture *f)
+{
+        f->is_removed = true;
+        assert_int_equal(io_remove_tree(AT_FDCWD, f->dir), 0);
+}
+
+static void lines_are_read_after_the_removal(void **state)
+{
+        static const struct {
+                int read_first, until; /* lines; until: -1: to the end, else when it was opened */
+                size_t max;
+                int end, error; /* lines that come, and then */
+        } cases[] = {
+                {0, -1, 10, 40, 0},  {15, -1, 10, 40, 0},     {35, -1, 10, 40, 0},
+                {40, -1, 10, 40, 0}, {0, -1, 0, 10, -EMFILE}, {5, -1, 2, 30, -EMFILE},
+                {35, -1, 0, 40, 0},  {0, 1, 10, 20, 0},       {15, 1, 0, 20, 0},
+                {0, 0, 10, 10, 0},
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct reader *r = NULL;
+                struct reader_line line;
+
+                f->is_removed = false;
+                f->written = 0;
+                assert_int_equal(io_mkdir_all(f->dir, 0700), 0);
+                for (int file = 0; file < 4; file++) {
+                        if (file)
+                                rotate_among(f, 4);
+                        append_lines(f, 10);
+                        if (!r)
+                                r = open_reader(f, -1, 0);
+                        if (file == cases[i].until)
+                                reader_end_here(r);
+                }
+                for (int n = 0; n < cases[i].read_first; n++)
+                        assert_int_equal(reader_next(r, &line), 1);
+                reader_hold(r, cases[i].max);
+                assert_true(reader_n_held(r) <= cases[i].max);
+                remove_files(f);
+                for (int n = cases[i].read_first; n < cases[i].end; n++) {
+                        assert_int_equal(reader_next(r, &line), 1);
+                        assert_int_equal(line.time_us, n);
+                }
+                assert_int_equal(reader_next(r, &line), cases[i].error);
+                assert_int_equal(reader_n_held(r), 0);
+                reader_close(r);
+        }
+}
+
 /* --- streams -----------------------------------------------------------------------------------
  */
 
@@ -330,7 +383,7 @@ static void on_end(void *arg, const Swarm__LogEnd *m)
 {
         struct fixture *f = arg;
 
-        assert_string_equal(m->error, "");
+        snprintf(f->error, sizeof(f->error), "%s", m->error);
         f->ends++;
         check_done(f);
 }
@@ -379,6 +432,7 @@ static void run_until(struct fixture *f, int batches, int ends, size_t bytes)
         loop_timer_set(f->timer, 10000);
         loop_run(f->loop);
         loop_timer_clear(f->timer);
+        assert_string_equal(f->error, "");
 }
 
 static void start_numbered(struct fixture *f, uint64_t number, bool follow)
@@ -490,6 +544,76 @@ static void a_stream_follows_and_ends_with_the_container(void **state)
         close_logs(f);
 }
 
+/* Whoever follows is three files behind when the container is removed. */
+static void a_stream_goes_on_after_the_removal(void **state)
+{
+        struct fixture *f = *state;
+        int batches = 3 * (LOG_WINDOW + 1);
+
+        f->is_live = true;
+        append_lines(f, LOGS_BATCH_LINES_MAX * (LOG_WINDOW + 1));
+        open_logs(f);
+        start_stream(f, true);
+        run_until(f, LOG_WINDOW, 0, 0);
+        for (int i = 0; i < 2; i++) {
+                rotate(f);
+                append_lines(f, LOGS_BATCH_LINES_MAX * (LOG_WINDOW + 1));
+        }
+        f->is_live = false;
+        agent_logs_on_end(f->logs, TASK);
+        agent_logs_on_remove(f->logs, TASK);
+        remove_files(f);
+        for (int n = LOG_WINDOW; n < batches;) {
+                agent_logs_on_ack(f->logs, 5, LOG_WINDOW);
+                n = MIN(n + LOG_WINDOW, batches);
+                run_until(f, n, n == batches, 0);
+        }
+        _cleanup_free_ char *last = xasprintf(",%d,", f->written - 1);
+
+        assert_non_null(strstr(buf_str(&f->lines), last));
+        close_logs(f);
+}
+
+/* It was asked for, but not yet looked at. */
+static void a_stream_begins_with_the_removal(void **state)
+{
+        struct fixture *f = *state;
+
+        append_lines(f, 2);
+        rotate(f);
+        append_lines(f, 2);
+        open_logs(f);
+        start_stream(f, true);
+        agent_logs_on_remove(f->logs, TASK);
+        remove_files(f);
+        run_until(f, 0, 1, 0);
+        assert_string_equal(buf_str(&f->lines), "0,1,2,3,");
+        close_logs(f);
+}
+
+static void what_is_lost_with_the_removal_is_told(void **state)
+{
+        struct fixture *f = *state;
+        struct rlimit before, none;
+
+        append_lines(f, 2);
+        open_logs(f);
+        start_stream(f, true);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        none = before;
+        none.rlim_cur = 3;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        agent_logs_on_remove(f->logs, TASK);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        remove_files(f);
+        f->until_ends = 1;
+        loop_timer_set(f->timer, 10000);
+        loop_run(f->loop);
+        assert_string_equal(f->error,
+                            "it was removed before all of its log was read: too many open files");
+        close_logs(f);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -504,6 +628,10 @@ int main(void)
                 T(damaged_records_are_passed_over),
                 T(a_reader_may_end_at_what_there_is),
                 T(a_reader_ends_before_newer_files),
+                T(lines_are_read_after_the_removal),
+                T(a_stream_goes_on_after_the_removal),
+                T(a_stream_begins_with_the_removal),
+                T(what_is_lost_with_the_removal_is_told),
                 T(a_stream_that_does_not_follow_ends_though_more_is_written),
                 T(a_stream_ends_when_all_is_sent),
                 T(a_window_is_kept),
