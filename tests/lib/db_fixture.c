@@ -77,8 +77,10 @@ void fixture_fill(struct fixture *f, uint32_t tasks)
 {
         Swarm__ServiceSpec spec = SWARM__SERVICE_SPEC__INIT;
         Swarm__TaskSpec task = SWARM__TASK_SPEC__INIT;
+        char name[32];
 
-        spec.name = (char *)"filler";
+        snprintf(name, sizeof(name), "filler%llu", (unsigned long long)f->rig.last);
+        spec.name = name;
         spec.task = &task;
         struct service *service = store_add_service(f->rig.store, id_make(&f->rng), &spec, 1);
         for (uint32_t i = 1; i <= tasks; i++) {

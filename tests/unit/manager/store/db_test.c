@@ -15,6 +15,8 @@
 #include "tests/lib/sql.h"
 #include "tests/lib/store_ops.h"
 
+#define TORN_TRIES_MAX 60
+
 /* --- the log and the agreement ------------------------------------------------------------------
  */
 static void test_a_new_file_is_nobodys(void **state)
@@ -180,10 +182,12 @@ static void test_the_tables_and_the_log_are_a_state_at_any_time(void **state)
         fixture_open(f);
         f->hash_at[0] = store_hash(r->store);
         fixture_reload(f);
-        fixture_fill(f, 5 * DB_SLICE_ROWS_MAX);
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 8 || (torn <= 3 && i < TORN_TRIES_MAX); i++) {
                 int64_t newest = fixture_meta(f, "newest_row");
 
+                /* On a slow machine a round is over before it is looked at: another is needed. */
+                if (fixture_meta(f, "covered") == newest)
+                        fixture_fill(f, 5 * DB_SLICE_ROWS_MAX);
                 fixture_commit(f, 3);
                 /* Until rows are written: then it stops after some of the slices. */
                 while (fixture_meta(f, "newest_row") == newest) {
@@ -196,7 +200,7 @@ static void test_the_tables_and_the_log_are_a_state_at_any_time(void **state)
                 torn += fixture_meta(f, "newest_row") > MAX(fixture_meta(f, "covered"), (int64_t)0);
                 fixture_reload(f);
         }
-        assert_true(torn > 0); /* how often depends on the machine */
+        assert_true(torn > 3);
         uint64_t hash = store_hash(r->store);
         fixture_close(f);
         fixture_open(f);
