@@ -286,7 +286,7 @@ static void note_request(struct conn *c, const uint8_t *p, size_t n)
                 note_asked(c, number);
 }
 
-/* Where it belongs; false: there is nowhere, for now. */
+/* Where it belongs; false: there is nowhere at present. */
 static bool deliver(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
 {
         struct relay_sender from = {.number = c->number,

@@ -68,7 +68,7 @@ static int apply_container(Swarm__ContainerSpec *c, const struct args *a, struct
         if (args_is_set(a, "image") && !*args_text(a, "image"))
                 return err_set(err, EINVAL, "--image must not be empty");
         if (args_is_set(a, "image"))
-                edit_str(&c->image_id, ""); /* the manager looks up what the name stands for now */
+                edit_str(&c->image_id, ""); /* the manager looks up what it is at present */
         apply_strings(c, a);
         apply_switches(c, a);
         if (grace && grace->is_set)

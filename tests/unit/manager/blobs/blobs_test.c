@@ -616,7 +616,7 @@ static void test_release(void **state)
         blobs_release(w->blobs, digest);
         assert_int_equal(stat_blob(w, digest), 0);
         blobs_release(w->blobs, "nonsense");
-        /* Checked for an image that is on its way: stays for now. */
+        /* Checked for an image that is on its way: it is pinned. */
         make_sample(w, &s);
         assert_check(w, &s, NULL);
         blobs_release(w->blobs, s.layer_digest);
