@@ -14,6 +14,7 @@
 #include "shared/wire/wire.h"
 
 #define CONTROL_KIND_FIRST 10         /* Request.kind: the fields from here on */
+#define REQUEST_TAG_NUMBER (1 << 3)   /* likewise of a Response */
 #define OWN_CONNECTION     UINT64_MAX /* none of net's: what this manager says itself */
 #define GONE_MAX           20000
 
@@ -144,10 +145,13 @@ static void forget_conn(struct relay *r, struct conn *c)
 
 /* --- answers ------------------------------------------------------------------------------------
  */
+/* From 1 to below 2^63; 0: there is none, so nobody could be answered. */
 static uint64_t request_number(const uint8_t *p, size_t n)
 {
         uint64_t v = 0;
 
+        if (n == 0 || p[0] != REQUEST_TAG_NUMBER)
+                return 0;
         for (size_t i = 1; i < n && i < 10; i++) {
                 v |= (uint64_t)(p[i] & 127) << (7 * (i - 1));
                 if (!(p[i] & 128))
@@ -317,6 +321,8 @@ static bool deliver(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
 static void take(struct relay *r, struct conn *c, const uint8_t *p, size_t n, int64_t now_ms)
 {
         c->heard_ms = now_ms;
+        if (relay_is_request(p, n) && !request_number(p, n))
+                return;
         /* Behind those that wait already. */
         if (!(relay_is_request(p, n) && !list_is_empty(&r->held)) && deliver(r, c, p, n))
                 return;
@@ -381,9 +387,12 @@ void relay_on_down(struct relay *r, const Swarm__RelayDown *m)
 /* What it asked for was on its way to, or from, a manager that is lost. */
 static void fail_asked(struct relay *r, struct conn *c)
 {
-        while (c->n_asked > 0)
-                refuse(r, c, c->asked[c->n_asked - 1], ENOTCONN,
+        while (c->n_asked > 0) {
+                uint64_t number = c->asked[--c->n_asked];
+
+                refuse(r, c, number, ENOTCONN,
                        "the manager that leads was lost: what was asked may have been done or not");
+        }
 }
 
 static void fail_all_asked(struct relay *r)

@@ -1,4 +1,4 @@
-/* The relay: which nodes it says that it has heard. */
+/* The relay: which nodes it says that it has heard, and what it makes of requests. */
 #include "tests/lib/unit.h"
 
 #include "manager/relay.h"
@@ -79,9 +79,81 @@ static void test_heard(void **state UNUSED)
         relay_free(r);
 }
 
+/* --- requests -----------------------------------------------------------------------------------
+ */
+struct side {
+        int n_sent, n_inputs;
+};
+
+static int on_send(void *arg, uint64_t connection UNUSED, const uint8_t *p UNUSED, size_t n UNUSED)
+{
+        assert_in_range(++((struct side *)arg)->n_sent, 1, 100);
+        return 0;
+}
+
+static void count_input(void *arg, const struct relay_sender *from UNUSED, const uint8_t *p UNUSED,
+                        size_t n UNUSED)
+{
+        ((struct side *)arg)->n_inputs++;
+}
+
+static struct relay *open_leader(struct side *s)
+{
+        struct relay *r = relay_new(&(struct relay_config){
+                .id = 1, .arg = s, .send = on_send, .on_input = count_input, .on_gone = on_gone});
+
+        relay_set_leader(r, 1, true);
+        return r;
+}
+
+/* Info asked for under numbers that can be one, and that cannot. */
+static const struct {
+        const char *name;
+        uint8_t bytes[16];
+        size_t len;
+        bool is_request;
+} NUMBERS[] = {
+        {"1", {0x08, 1, 0x52, 0}, 4, true},
+        {"128", {0x08, 0x80, 1, 0x52, 0}, 5, true},
+        {"the highest",
+         {0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0x52, 0},
+         12,
+         true},
+        {"0", {0x08, 0, 0x52, 0}, 4, false},
+        {"0 in two bytes", {0x08, 0x80, 0, 0x52, 0}, 5, false},
+        {"2^63",
+         {0x08, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1, 0x52, 0},
+         13,
+         false},
+        {"cut off", {0x08, 0x80}, 2, false},
+        {"another field", {0x10, 1, 0x52, 0}, 4, false},
+};
+
+static void test_numbers(void **state UNUSED)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(NUMBERS); i++) {
+                struct side s = {0};
+                struct relay *r = open_leader(&s);
+                struct net_sender from = {.connection = 9, .key = {7}};
+
+                print_message("%s\n", NUMBERS[i].name);
+                relay_on_message(r, &from, NUMBERS[i].bytes, NUMBERS[i].len, 1000);
+                assert_int_equal(s.n_inputs, NUMBERS[i].is_request);
+                assert_int_equal(s.n_sent, 0);
+                /* one answer to each, when nobody will give another */
+                relay_set_leader(r, 0, false);
+                assert_int_equal(s.n_sent, NUMBERS[i].is_request);
+                relay_set_leader(r, 1, true);
+                relay_set_leader(r, 0, false);
+                assert_int_equal(s.n_sent, NUMBERS[i].is_request);
+                relay_free(r);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_numbers),
                 cmocka_unit_test(test_heard),
         };
 
