@@ -30,6 +30,7 @@ struct run {
         Swarm__TaskAssignment *claim; /* holds a copy of the generic resources */
         struct image_ask *ask;
         struct image_ref *image;
+        struct layers_hold *hold; /* of one that was taken over */
         bool is_starting, is_running, is_stopping, has_ended;
         struct container_exit exit; /* of one that was found without its task, and has ended */
         int stop_signal;
@@ -148,6 +149,7 @@ static void run_free(struct run *r)
         if (r->ask)
                 image_ask_cancel(r->ask);
         image_ref_release(r->image);
+        layers_hold_free(r->hold);
         health_forget(c->health, r->id);
         loop_timer_free(r->grace);
         wire_free(r->health);
@@ -479,6 +481,9 @@ static struct run *take_over(struct containers *c, const struct agent_task *t)
         struct err err = {0};
         const char *image_id;
 
+        _cleanup_strv_ char **layers = runtime_layers(c->runtime, t->id);
+
+        r->hold = layers_hold_new(c->images, layers);
         r->stop_signal = SIGTERM;
         r->stop_grace_ms = DEFAULT_STOP_GRACE_MS;
         if (!t->spec) {
@@ -572,8 +577,10 @@ int containers_recover(struct containers *c, const struct containers_recovery *p
         struct recovery y = {c, port};
         int r = runtime_recover(c->runtime, on_found, &y);
 
-        if (r == 0)
+        if (r == 0) {
                 sweep_volumes(c);
+                image_store_sweep(c->images);
+        }
         return r;
 }
 

@@ -72,7 +72,9 @@ struct layer_set *layer_set_new(const struct layer_set_config *c);
 void layer_set_free(struct layer_set *s);
 /* At start: a layer that is on disk; NULL: it is not. A ref for the caller. */
 struct layer *layer_get_existing(struct layer_set *s, const char *diff_id);
-/* At start, after all images have taken theirs: deletes the folders of all other layers. */
+/* Names below layers/; heap, NULL-terminated; NULL: none. */
+char **layer_set_list(struct layer_set *s);
+/* After all images and containers have taken theirs: deletes the folders of all other layers. */
 void layer_set_sweep(struct layer_set *s);
 /* A ref for the caller. When the layer is not ready, it is made so, and w is told once. */
 struct layer *layer_get(struct layer_set *s, const Swarm__Layer *msg, struct layer_wait *w);

@@ -50,6 +50,11 @@ struct image_ref {
         struct image *image;
 };
 
+struct layers_hold {
+        struct layer **layers;
+        size_t n;
+};
+
 struct image_ask {
         struct list link;
         struct image_store *store;
@@ -70,6 +75,7 @@ struct image_store {
         struct list known_order;
         struct list decided; /* asks to be answered from the loop */
         struct loop_timer *timer;
+        bool is_swept;
 };
 
 /* --- images ------------------------------------------------------------------------------------
@@ -450,6 +456,8 @@ void image_store_prune(struct image_store *s)
         struct image *i;
         size_t n;
 
+        if (!s->is_swept)
+                return;
         MAP_FOREACH (i, n, &s->images) {
                 if (i->refs > 0 || !i->is_ready)
                         continue;
@@ -458,6 +466,42 @@ void image_store_prune(struct image_store *s)
                 n = 0;
         }
         layer_set_prune(s->layers);
+}
+
+void image_store_sweep(struct image_store *s)
+{
+        s->is_swept = true;
+        layer_set_sweep(s->layers);
+}
+
+struct layers_hold *layers_hold_new(struct image_store *s, char *const *folders)
+{
+        struct layers_hold *h = xnew(struct layers_hold);
+        _cleanup_strv_ char **all = folders ? NULL : layer_set_list(s->layers);
+        char *const *names = folders ? folders : all;
+        size_t n = strv_len(names);
+
+        h->layers = xnew_array(struct layer *, n + 1);
+        for (size_t i = 0; i < n; i++) {
+                const char *slash = strrchr(names[i], '/');
+                _cleanup_free_ char *id =
+                        xasprintf(DIGEST_PREFIX "%s", slash ? slash + 1 : names[i]);
+
+                h->layers[h->n] = layer_get_existing(s->layers, id);
+                if (h->layers[h->n])
+                        h->n++;
+        }
+        return h;
+}
+
+void layers_hold_free(struct layers_hold *h)
+{
+        if (!h)
+                return;
+        for (size_t i = 0; i < h->n; i++)
+                layer_release(h->layers[i]);
+        free(h->layers);
+        free(h);
 }
 
 static void on_no_space(void *arg)
@@ -592,7 +636,6 @@ int image_store_open(struct loop *l, const struct image_store_config *c, struct 
                                                              .on_no_space = on_no_space,
                                                              .arg = s});
         load_images(s);
-        layer_set_sweep(s->layers);
         *ret = s;
         return 0;
 }

@@ -35,7 +35,8 @@ struct image_store_config {
 
 int image_store_open(struct loop *l, const struct image_store_config *c, struct image_store **ret,
                      struct err *err);
-/* All refs must have been released; asks in progress are answered with ECANCELED first. */
+/* All refs and holds must have been released; asks in progress are answered with ECANCELED first.
+ */
 void image_store_close(struct image_store *s);
 
 /* What an image is made of, as it came with the assignments; copied. */
@@ -62,6 +63,16 @@ const struct image_config *image_ref_config(const struct image_ref *r);
 /* Folders, lowest first, NULL-terminated; as struct container_config.layers. */
 char *const *image_ref_layers(const struct image_ref *r);
 
-/* Deletes all images and layers without a ref, in the background. Done by the store itself when
+/* Layers by their folders (the last names of the paths count), whatever images there are: for a
+ * container that was taken over, which stands on them with or without its image. Those that are not
+ * here are passed over. folders NULL: it is not known which; all that are here. */
+struct layers_hold;
+struct layers_hold *layers_hold_new(struct image_store *s, char *const *folders);
+void layers_hold_free(struct layers_hold *h); /* NULL is fine */
+
+/* Once after the opening, when all containers that were found hold what they stand on: deletes what
+ * is left over of earlier runs. Until then nothing is deleted. */
+void image_store_sweep(struct image_store *s);
+/* Deletes all images and layers that nobody holds, in the background. Done by the store itself when
  * the disk is full. */
 void image_store_prune(struct image_store *s);

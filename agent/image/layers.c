@@ -163,23 +163,31 @@ static void remove_folder(struct layer_set *s, const char *hex)
                 remove_in_background(s->config.loop, s->config.dir_fd, &to);
 }
 
-void layer_set_sweep(struct layer_set *s)
+char **layer_set_list(struct layer_set *s)
 {
-        _cleanup_strv_ char **names = NULL;
+        char **names = NULL;
         int fd = openat(s->config.dir_fd, "layers", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir = fd < 0 ? NULL : fdopendir(fd);
         struct dirent *e;
 
-        while (dir && (e = readdir(dir))) {
-                _cleanup_free_ char *diff_id = xasprintf(DIGEST_PREFIX "%s", e->d_name);
-
-                if (e->d_name[0] != '.' && !map_get_str(&s->layers, diff_id))
+        while (dir && (e = readdir(dir)))
+                if (e->d_name[0] != '.')
                         strv_push(&names, e->d_name);
-        }
         if (dir)
                 closedir(dir);
-        for (char **n = names; n && *n; n++)
-                remove_folder(s, *n);
+        return names;
+}
+
+void layer_set_sweep(struct layer_set *s)
+{
+        _cleanup_strv_ char **names = layer_set_list(s);
+
+        for (char **n = names; n && *n; n++) {
+                _cleanup_free_ char *diff_id = xasprintf(DIGEST_PREFIX "%s", *n);
+
+                if (!map_get_str(&s->layers, diff_id))
+                        remove_folder(s, *n);
+        }
 }
 
 /* Tells all that wait, and forgets the layer if nobody holds it. */

@@ -11,6 +11,7 @@
 #include "agent/runtime/runtime_internal.h"
 
 #define SHIM_PROGRAM_MAX (8 << 20)
+#define LAYERS_FILE_MAX  (1 << 20)
 
 /* The supervisor's program in a sealed memfd: whatever gets hold of it through /proc/self/exe
  * cannot change it, and all supervisors share its pages. Opened anew for reading: a file open for
@@ -267,6 +268,7 @@ void container_free(struct container *c)
         close_fd(c->folder_fd);
         close_fd(c->pidfd);
         buf_done(&c->spec);
+        buf_done(&c->layers);
         free(c->title);
         free(c);
 }
@@ -320,6 +322,21 @@ char *runtime_log_path(struct runtime *r, struct id id, int n)
                 return NULL;
         return n ? xasprintf("%s/c/%s/log.%d", r->root, ID_S(id), n)
                  : xasprintf("%s/c/%s/log", r->root, ID_S(id));
+}
+
+char **runtime_layers(struct runtime *r, struct id id)
+{
+        struct container *c = map_get_id(&r->containers, id);
+        _cleanup_buf_ struct buf b = {0};
+        char **layers = NULL;
+
+        if (!c || c->folder_fd < 0 ||
+            io_read_file(c->folder_fd, "layers", LAYERS_FILE_MAX, &b) < 0 || b.len == 0 ||
+            b.data[b.len - 1] != 0)
+                return NULL;
+        for (size_t at = 0; at < b.len; at += strlen((const char *)b.data + at) + 1)
+                strv_push(&layers, (const char *)b.data + at);
+        return layers;
 }
 
 /* The process is the one of the pidfd as long as that still answers after the opening. */

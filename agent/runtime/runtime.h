@@ -4,8 +4,8 @@
  * the loop. It knows nothing of services, images or networks: a container is a list of layers and a
  * config. What can fail: every step of making a container; the error is one line a user reads.
  *
- * On disk, below the root folder (0700): c/<task id>/{state,log,exit,sock,upper,...}, which an
- * agent that starts anew reads to take over what runs. The log is text, a record a line:
+ * On disk, below the root folder (0700): c/<task id>/{state,log,exit,sock,layers,upper,...}, which
+ * an agent that starts anew reads to take over what runs. The log is text, a record a line:
  * "<unix time in us> <o|e> <F|P> <text>\n" (stdout or stderr; a full line, or part of one).
  */
 #pragma once
@@ -141,5 +141,8 @@ void runtime_exec(struct runtime *r, struct id id, char *const *argv, int64_t ti
 /* Where the log is; n = 0 the current file, 1.. the rotated ones. Heap; NULL: no such container,
  * or it is being removed. */
 char *runtime_log_path(struct runtime *r, struct id id, int n);
+/* The layers that it was started with, lowest first; heap, NULL-terminated. NULL: that cannot be
+ * known (an agent before this one kept no record, or it cannot be read now). */
+char **runtime_layers(struct runtime *r, struct id id);
 /* A descriptor of the container's network namespace, for probes; -errno. */
 int runtime_netns(struct runtime *r, struct id id);

@@ -37,6 +37,7 @@ struct container {
         char *title;            /* web.3 */
         struct list queue_link; /* queued for a start */
         struct buf spec;        /* until started */
+        struct buf layers;      /* likewise: the folders, each with its NUL */
         struct start *start;    /* while it is under way */
         char *hosts;
         struct cgroup_limits limits;

@@ -64,6 +64,8 @@ void runtime_start(struct runtime *r, const struct container_config *c, runtime_
 
         n->spec = spec;
         memset(&spec, 0, sizeof(spec));
+        for (char *const *l = c->layers; l && *l; l++)
+                buf_append(&n->layers, *l, strlen(*l) + 1);
         n->caps = caps;
         n->title = xstrdup(c->name ? c->name : n->name);
         n->limits = (struct cgroup_limits){c->nano_cpus, c->memory_bytes, c->pids};
@@ -71,6 +73,17 @@ void runtime_start(struct runtime *r, const struct container_config *c, runtime_
         n->started_arg = arg;
         list_push_back(&r->queue, &n->queue_link);
         runtime_soon(r);
+}
+
+/* What it stands on: for an agent to come, see runtime_layers. */
+static int write_layers(struct container *c)
+{
+        int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+        _cleanup_close_ int fd = openat(c->folder_fd, "layers", flags, 0600);
+        int r = fd < 0 ? -errno : io_write_all(fd, c->layers.data, c->layers.len);
+
+        buf_done(&c->layers);
+        return r;
 }
 
 static int make_folder(struct container *c, struct err *err)
@@ -82,6 +95,8 @@ static int make_folder(struct container *c, struct err *err)
         if (r == 0 &&
             (mkdirat(c->folder_fd, "upper", 0755) < 0 || mkdirat(c->folder_fd, "work", 0700) < 0))
                 r = -errno;
+        if (r == 0)
+                r = write_layers(c);
         return r < 0 ? err_set(err, -r, "make container's folder: %s", err_name(r)) : 0;
 }
 

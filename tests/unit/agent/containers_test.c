@@ -135,6 +135,47 @@ static void test_own_volumes_are_swept(void **state UNUSED)
         loop_free(loop);
 }
 
+/* Neither a record of its image nor one of its task is needed for a container to keep its files. */
+static void test_layers_of_the_unknown_stay(void **state UNUSED)
+{
+        const struct containers_recovery y = {.get = get_none, .found = on_found};
+        char *const argv[] = {"sleep", "1000", NULL};
+        struct container_config config = rig_config(&rig, argv);
+        _cleanup_free_ char *used = xasprintf("%s/agent/images/layers/%064d/file", data, 1);
+        _cleanup_free_ char *idle = xasprintf("%s/agent/images/layers/%064d/file", data, 2);
+        char *layer = xstrndup(used, strlen(used) - strlen("/file"));
+        char *layers[] = {config.layers[0], layer, NULL};
+
+        if (!rig.runtime)
+                rig_open_runtime(&rig);
+        assert_int_equal(io_mkdir_all(used, 0755), 0);
+        assert_int_equal(io_mkdir_all(idle, 0755), 0);
+        config.id.lo++;
+        config.layers = layers;
+        assert_int_equal(rig_start(&rig, &config), 0);
+        rig_close_runtime(&rig);
+        struct containers *c = open_containers();
+
+        is_removed = has_ended = false;
+        assert_int_equal(containers_recover(c, &y), 0);
+        turn(NULL);
+        assert_int_equal(access(used, F_OK), 0);
+        assert_int_equal(access(idle, F_OK), -1);
+        image_store_prune(containers_images(c));
+        turn(NULL);
+        assert_int_equal(access(used, F_OK), 0);
+        assert_int_equal(runtime_kill(containers_runtime(c), config.id), 0);
+        turn(&has_ended);
+        containers_remove(c, config.id);
+        turn(&is_removed);
+        image_store_prune(containers_images(c));
+        turn(NULL);
+        assert_int_equal(access(used, F_OK), -1);
+        containers_close(c);
+        loop_free(loop);
+        free(layer);
+}
+
 /* The journal was lost, and the manager says whose the container is: it is told how it is, and what
  * becomes of it; and one that has ended meanwhile with its end. */
 static void test_task_is_known_again(void **state UNUSED)
@@ -216,6 +257,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_own_volumes_are_swept),
+                cmocka_unit_test(test_layers_of_the_unknown_stay),
                 cmocka_unit_test(test_task_is_known_again),
                 cmocka_unit_test(test_closed_before_it_is_told),
         };

@@ -145,6 +145,12 @@ static void open_store(struct world *w)
                 fail_msg("%s", w->err.text);
 }
 
+static void open_swept_store(struct world *w)
+{
+        open_store(w);
+        image_store_sweep(w->store);
+}
+
 static int set_up(void **state)
 {
         struct world *w = xnew(struct world);
@@ -155,7 +161,7 @@ static int set_up(void **state)
         w->deliver = loop_timer_new(w->loop, deliver, w);
         w->guard = loop_timer_new(w->loop, on_guard, w);
         list_init(&w->requests);
-        open_store(w);
+        open_swept_store(w);
         *state = w;
         return 0;
 }
@@ -519,7 +525,7 @@ static void test_restart(void **state)
         assert_int_equal(io_mkdir_all(half, 0700), 0);
         assert_int_equal(mkdir(orphan, 0700), 0);
         assert_int_equal(io_remove_tree(AT_FDCWD, lost), 0);
-        open_store(w);
+        open_swept_store(w);
         assert_int_equal(count_in(w, "layers"), 1);
         struct image_ref *r = image_ref_get(w->store, m->id);
         assert_non_null(r);
@@ -547,6 +553,42 @@ static void test_prune_keeps_what_is_used(void **state)
         assert_layer_file(w, 0, "file", "used");
         get(w, n->id); /* it can be had again */
         assert_got(w);
+        wire_free(m);
+        wire_free(n);
+}
+
+/* A container stands on its layers whatever has become of the record of its image. */
+static void test_held_layers_stay(void **state)
+{
+        struct world *w = *state;
+        Swarm__Image *m = make_small_image(w, "used", 0), *n = make_small_image(w, "idle", 0);
+        _cleanup_free_ char *record = xasprintf("%s/images/%s", w->path, digest_hex(m->id));
+
+        get(w, n->id);
+        get(w, m->id);
+        char *folders[] = {xstrdup(image_ref_layers(w->ref)[0]), (char[]){"/else/where"}, NULL};
+        for (int all = 0; all <= 1; all++) {
+                close_store(w);
+                assert_int_equal(truncate(record, 1), 0);
+                open_store(w);
+                image_store_prune(w->store); /* too early: nothing */
+                assert_int_equal(count_in(w, "layers"), 2);
+                struct layers_hold *h = layers_hold_new(w->store, all ? NULL : folders);
+                image_store_sweep(w->store);
+                image_store_prune(w->store);
+                assert_int_equal(count_in(w, "layers"), all ? 2 : 1);
+                assert_int_equal(access(folders[0], F_OK), 0);
+                image_store_learn(w->store, m);
+                image_store_learn(w->store, n);
+                get(w, m->id); /* it stands for the image, too */
+                assert_got(w);
+                assert_layer_file(w, 0, "file", "used");
+                layers_hold_free(h);
+                get(w, n->id);
+        }
+        image_store_prune(w->store);
+        assert_int_equal(count_in(w, "layers"), 1);
+        free(folders[0]);
         wire_free(m);
         wire_free(n);
 }
@@ -612,7 +654,7 @@ static void test_full_disk(void **state)
 
         close_store(w);
         assert_int_equal(mount("none", w->path, "tmpfs", 0, SMALL_DISK), 0);
-        open_store(w);
+        open_swept_store(w);
         Swarm__Image *idle = make_small_image(w, "idle", 1 << 20);
         Swarm__Image *big = make_small_image(w, "big", 3 << 20);
         get(w, idle->id);
@@ -683,6 +725,7 @@ int main(void)
                 TEST(test_config_of_other_layers),
                 TEST(test_restart),
                 TEST(test_prune_keeps_what_is_used),
+                TEST(test_held_layers_stay),
                 TEST(test_cancel),
                 TEST(test_no_file_for_a_layer),
                 TEST(test_full_disk),
