@@ -231,7 +231,7 @@ static int open_reader(struct agent_logs *s, const struct stream *st, struct tai
                 watch(s, t); /* before reading, so that nothing falls in between */
         int r = reader_open(&source, t->task, t->last_n, t->since_us, &t->reader);
         if (r == 0 && !st->follow) /* however fast the container writes, there is an end */
-                reader_end_here(t->reader);
+                r = reader_end_here(t->reader);
         return r;
 }
 

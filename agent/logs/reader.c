@@ -32,27 +32,27 @@ struct reader {
         size_t begin, end;
 };
 
-static int open_file(const struct reader_source *s, struct id id, int n)
+/* -ENOENT: this one is not there, others may be; -ERANGE: nor are those with higher numbers. */
+static int open_file(const struct reader *r, int n)
 {
-        _cleanup_free_ char *path = s->path(s->arg, id, n);
+        _cleanup_free_ char *path = r->source.path(r->source.arg, r->id, n);
         int fd;
 
         if (!path)
-                return -ENOENT;
+                return -ERANGE;
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         return fd < 0 ? -errno : fd;
 }
 
+/* 0: it is not there, others may be. */
 static int inode_at(const struct reader *r, int n, ino_t *ret)
 {
         _cleanup_free_ char *path = r->source.path(r->source.arg, r->id, n);
         struct stat st;
 
         if (!path)
-                return -ENOENT;
-        if (lstat(path, &st) < 0)
-                return -errno;
-        *ret = st.st_ino;
+                return -ERANGE;
+        *ret = lstat(path, &st) < 0 ? 0 : st.st_ino;
         return 0;
 }
 
@@ -63,22 +63,33 @@ static ino_t own_inode(const struct reader *r)
         return fstat(r->fd, &st) < 0 ? 0 : st.st_ino;
 }
 
-/* Which of the files is this one, -ENOENT: it has been deleted. *ret_n: how many there are. */
-static int find_file(const struct reader *r, ino_t inode, int *ret_n)
-{
-        ino_t other;
-        int found = -ENOENT, n;
+/* Where a file is, and what surrounds it: a rotation that is under way, or that failed, leaves
+ * numbers without a file. */
+struct place {
+        int own;   /* -ENOENT: it has been deleted */
+        int newer; /* the one that comes after it; after one that has been deleted, the oldest.
+                      -ENOENT: none */
+};
 
-        for (n = 0; inode_at(r, n, &other) == 0; n++)
-                if (other == inode)
-                        found = n;
-        *ret_n = n;
-        return found;
+static struct place find_file(const struct reader *r, ino_t inode)
+{
+        struct place p = {-ENOENT, -ENOENT};
+        ino_t other;
+
+        for (int n = 0; inode_at(r, n, &other) == 0; n++) {
+                if (other == inode) {
+                        p.own = n;
+                        break;
+                }
+                if (other)
+                        p.newer = n;
+        }
+        return p;
 }
 
-static int find_own(const struct reader *r, int *ret_n)
+static struct place find_own(const struct reader *r)
 {
-        return find_file(r, own_inode(r), ret_n);
+        return find_file(r, own_inode(r));
 }
 
 /* --- where to begin ----------------------------------------------------------------------------
@@ -119,9 +130,11 @@ static int begin_at(struct reader *r, int64_t tail)
         int64_t offset = 0;
 
         for (n = 0;; n++) {
-                int next = open_file(&r->source, r->id, n);
+                int next = open_file(r, n);
 
                 if (next == -ENOENT)
+                        continue;
+                if (next == -ERANGE)
                         break;
                 if (fd >= 0)
                         close(fd);
@@ -161,7 +174,8 @@ int reader_open(const struct reader_source *source, struct id id, int64_t tail, 
 
                 inode_at(r, 0, &before);
                 e = begin_at(r, tail);
-                if (e < 0 || (inode_at(r, 0, &after) == 0 && before == after))
+                inode_at(r, 0, &after);
+                if (e < 0 || before == after)
                         break;
                 if (i + 1 < OPEN_TRIES)
                         close(r->fd);
@@ -174,46 +188,57 @@ int reader_open(const struct reader_source *source, struct id id, int64_t tail, 
         return 0;
 }
 
-void reader_end_here(struct reader *r)
+int reader_end_here(struct reader *r)
+{
+        struct stat st;
+        int fd = -ENOENT;
+
+        for (int n = 0; fd == -ENOENT; n++)
+                fd = open_file(r, n);
+        if (fd < 0 && fd != -ERANGE)
+                return fd;
+        r->last_fd = fd;
+        if (fstat(fd >= 0 ? fd : r->fd, &st) < 0)
+                return -errno;
+        r->last_inode = st.st_ino;
+        r->last_size = st.st_size;
+        return 0;
+}
+
+static bool is_last(const struct reader *r, int fd)
 {
         struct stat st;
 
-        r->last_fd = open_file(&r->source, r->id, 0);
-        if (fstat(r->last_fd >= 0 ? r->last_fd : r->fd, &st) < 0)
-                return;
-        r->last_inode = st.st_ino;
-        r->last_size = st.st_size;
+        return r->last_inode && fstat(fd, &st) == 0 && st.st_ino == r->last_inode;
 }
 
-/* Which of the files is the last one to be read. */
-static int last_number(const struct reader *r, int own)
+/* All that is to be read was, or will be with this file. The last one may have been deleted since:
+ * what there is is newer. */
+static bool is_at_last(const struct reader *r)
 {
-        int n, last = r->last_inode ? find_file(r, r->last_inode, &n) : 0;
-
-        return last < 0 ? own : last;
+        return r->last_inode && (is_last(r, r->fd) || find_file(r, r->last_inode).own == -ENOENT);
 }
 
 void reader_hold(struct reader *r, size_t max)
 {
-        int n, own = find_own(r, &n), fd;
-
-        if (r->is_held)
-                return;
-        if (own < 0)
-                own = n; /* it has been deleted: all that there are are newer */
-        int last = last_number(r, own);
+        struct place p = find_own(r);
+        bool is_done = r->is_held || is_at_last(r);
 
         r->is_held = true;
-        if (own <= last)
+        if (is_done || p.newer < 0)
                 return;
-        r->held = xnew_array(int, (size_t)(own - last));
-        for (int i = own - 1; i >= last; i--) {
-                fd = r->n_held < max ? open_file(&r->source, r->id, i) : -EMFILE;
+        r->held = xnew_array(int, (size_t)p.newer + 1);
+        for (int n = p.newer; n >= 0 && !is_done; n--) {
+                int fd = r->n_held < max ? open_file(r, n) : -EMFILE;
+
+                if (fd == -ENOENT)
+                        continue;
                 if (fd < 0) {
                         r->held_error = fd;
-                        break;
+                        return;
                 }
                 r->held[r->n_held++] = fd;
+                is_done = is_last(r, fd);
         }
 }
 
@@ -310,15 +335,6 @@ static ssize_t fill(struct reader *r)
         return n;
 }
 
-/* All that is to be read was. The last file may have been deleted since: what there is is newer. */
-static bool is_at_end(const struct reader *r)
-{
-        int n;
-
-        return r->last_inode &&
-               (own_inode(r) == r->last_inode || find_file(r, r->last_inode, &n) == -ENOENT);
-}
-
 /* Takes the next file over. A torn record at the end of a file never becomes whole. */
 static void switch_to(struct reader *r, int fd)
 {
@@ -341,9 +357,9 @@ static int go_on(struct reader *r)
 {
         if (r->is_held)
                 return go_on_held(r);
-        int n, own = find_own(r, &n), fd;
+        struct place p = find_own(r);
 
-        if (own == 0 || n == 0 || is_at_end(r)) {
+        if (p.newer < 0 || is_at_last(r)) {
                 r->is_last_read = false;
                 return 0;
         }
@@ -351,11 +367,10 @@ static int go_on(struct reader *r)
                 r->is_last_read = true;
                 return 1;
         }
-        fd = open_file(&r->source, r->id, own > 0 ? own - 1 : n - 1);
+        int fd = open_file(r, p.newer);
         if (fd < 0)
                 return fd == -ENOENT ? 1 : fd; /* rotated just now: look again */
-        int check_n, check = find_own(r, &check_n);
-        if (check != own || check_n != n) {
+        if (find_own(r).newer != p.newer) {
                 close(fd);
                 return 1;
         }

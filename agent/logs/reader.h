@@ -17,8 +17,8 @@ struct reader;
 
 struct reader_source {
         void *arg;
-        /* The path of a container's log file, 0: the one that is written. Heap; NULL: none, as of
-         * any beyond the most that a container can have. */
+        /* The path of a container's log file, 0: the one that is written; there need not be one of
+         * every number. Heap; NULL: none, as of any beyond the most that a container can have. */
         char *(*path)(void *arg, struct id id, int n);
 };
 
@@ -34,8 +34,8 @@ struct reader_line {
  * -ENOENT: there is no log yet. */
 int reader_open(const struct reader_source *source, struct id id, int64_t tail, int64_t since_us,
                 struct reader **ret);
-/* What is written from now on is not given. */
-void reader_end_here(struct reader *r);
+/* What is written from now on is not given. -errno: then it goes on as before. */
+int reader_end_here(struct reader *r);
 /* No path leads to the files any more, soon, and nothing more is written: those that are yet to be
  * read are opened now, up to max. What cannot be opened is told as an error in its place. */
 void reader_hold(struct reader *r, size_t max);

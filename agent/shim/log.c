@@ -37,23 +37,25 @@ uint64_t log_dropped(void)
         return dropped;
 }
 
-static int open_file(void)
+static int open_file(const char *name, int flags)
 {
-        struct stat st;
+        int fd = openat(shim.folder_fd, name,
+                        O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
 
-        log_fd = openat(shim.folder_fd, "log",
-                        O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (log_fd < 0)
-                return -errno;
-        log_size = fstat(log_fd, &st) < 0 ? 0 : (uint64_t)st.st_size;
-        return 0;
+        return fd < 0 ? -errno : fd;
 }
 
 int log_open(void)
 {
+        struct stat st;
+
         log_max = shim.spec->log_max_bytes;
         files_max = shim.spec->log_max_files;
-        return open_file();
+        log_fd = open_file("log", 0);
+        if (log_fd < 0)
+                return log_fd;
+        log_size = fstat(log_fd, &st) < 0 ? 0 : (uint64_t)st.st_size;
+        return 0;
 }
 
 static void file_name(char *p, size_t cap, uint32_t i)
@@ -67,20 +69,41 @@ static void file_name(char *p, size_t cap, uint32_t i)
         }
 }
 
-/* log.1 to log.2 and so on; the oldest goes. With one file only it starts anew. */
-static void rotate(void)
+/* log.1 to log.2 and so on: up to the first place that is free, as an attempt that failed may have
+ * left one; else the oldest goes. */
+static bool shift(void)
 {
         char from[16], to[16];
+        uint32_t last = 0;
 
-        close(log_fd);
-        for (uint32_t i = files_max - 1; i > 0; i--) {
+        file_name(to, sizeof(to), last);
+        while (last + 1 < files_max && faccessat(shim.folder_fd, to, F_OK, 0) == 0)
+                file_name(to, sizeof(to), ++last);
+        for (uint32_t i = last; i > 0; i--) {
                 file_name(from, sizeof(from), i - 1);
                 file_name(to, sizeof(to), i);
-                renameat(shim.folder_fd, from, shim.folder_fd, to);
+                if (renameat(shim.folder_fd, from, shim.folder_fd, to) < 0)
+                        return false;
         }
-        if (files_max == 1)
-                unlinkat(shim.folder_fd, "log", 0);
-        open_file();
+        return true;
+}
+
+/* The new file is made before an old one is touched: on a disk that has no room for it all stay.
+ * With one file only it takes the old one's place. */
+static bool rotate(void)
+{
+        int fd = open_file("log.new", O_TRUNC);
+
+        if (fd < 0)
+                return false;
+        if (!shift() || renameat(shim.folder_fd, "log.new", shim.folder_fd, "log") < 0) {
+                close(fd);
+                return false;
+        }
+        close(log_fd);
+        log_fd = fd;
+        log_size = 0;
+        return true;
 }
 
 /* All or nothing. */
@@ -88,8 +111,6 @@ static bool write_whole(const char *p, size_t n)
 {
         size_t done = 0;
 
-        if (log_fd < 0 && open_file() < 0)
-                return false;
         while (done < n) {
                 ssize_t w = write(log_fd, p + done, n - done);
 
@@ -130,11 +151,11 @@ static void flush(void)
 {
         if (n_out == 0)
                 return;
-        if (log_size > 0 && log_size + n_out > log_max)
-                rotate();
-        if (dropped > dropped_told)
+        bool has_room = log_size == 0 || log_size + n_out <= log_max || rotate();
+
+        if (has_room && dropped > dropped_told)
                 tell_dropped();
-        if (!write_whole(out, n_out))
+        if (!has_room || !write_whole(out, n_out))
                 dropped += records_in_out;
         n_out = 0;
         records_in_out = 0;
