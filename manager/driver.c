@@ -11,6 +11,7 @@
 
 #include "manager/blobs/copies.h"
 #include "manager/front.h"
+#include "manager/heard.h"
 #include "manager/peers/peers.h"
 #include "manager/replica/members.h"
 #include "manager/snapshots.h"
@@ -27,12 +28,6 @@
 #define LOG_BYTES_MAX ((size_t)64 << 20)
 #define LOG_KEEP      ((size_t)1 << 20)
 
-/* What another manager heard of nodes, told before there was a turn to tell. */
-struct early {
-        Swarm__HeardNodes *m;
-        int64_t said_ms;
-};
-
 struct driver {
         struct driver_config config;
         char *dir;
@@ -40,6 +35,7 @@ struct driver {
         struct net_server *server;
         struct peers *peers;
         struct relay *relay;
+        struct heard *heard;
         struct front *front;
         struct blobs *blobs;
         struct copies *copies;
@@ -59,9 +55,6 @@ struct driver {
         int64_t stop_until; /* handing over: mono ms; 0: not yet */
         int64_t announce_at;
         int64_t ask_at; /* whether it is a member; TIME_NEVER: it hears a leader */
-        struct early early[RAFT_MEMBERS_MAX];
-        size_t n_early;
-        uint64_t told_leader; /* whom this manager told which nodes it hears */
         bool is_ready, is_stopping, is_handing, is_removed, has_ended, has_swept;
         int exit_code;
 };
@@ -187,89 +180,6 @@ static void hear_raft(struct driver *d, uint64_t from, const ProtobufCBinaryData
         raft_message_done(&m);
 }
 
-/* --- who heard which node last: a new leader goes on from there ---------------------------------
- */
-struct heard {
-        struct store *store;
-        Swarm__HeardNode *nodes;
-        uint8_t (*ids)[ID_BYTES];
-        struct turn *turn; /* to be told; NULL: nodes are gathered */
-        size_t n, cap;
-        int64_t now_ms;
-};
-
-static void take_heard(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms)
-{
-        struct heard *h = arg;
-        struct node *node = store_find_node_by_key(h->store, key);
-
-        if (!node)
-                return;
-        if (h->turn) {
-                turn_input_heard(h->turn, node->id, heard_ms);
-                return;
-        }
-        if (h->n == h->cap) {
-                h->cap = h->cap ? h->cap * 2 : 64;
-                h->nodes = xreallocarray(h->nodes, h->cap, sizeof(*h->nodes));
-                h->ids = xreallocarray(h->ids, h->cap, sizeof(*h->ids));
-        }
-        id_encode(node->id, h->ids[h->n]);
-        swarm__heard_node__init(&h->nodes[h->n]);
-        h->nodes[h->n++].ago_ms = h->now_ms - heard_ms;
-}
-
-static void say_heard(struct driver *d, uint64_t leader, int64_t now_ms)
-{
-        struct heard h = {.store = replica_store(d->replica), .now_ms = now_ms};
-        Swarm__PeerMessage m = SWARM__PEER_MESSAGE__INIT;
-        Swarm__HeardNodes list = SWARM__HEARD_NODES__INIT;
-
-        if (!h.store)
-                return;
-        relay_heard(d->relay, now_ms, take_heard, &h);
-        list.n_nodes = h.n;
-        list.nodes = xnew_array(Swarm__HeardNode *, h.n + 1);
-        for (size_t i = 0; i < h.n; i++) {
-                h.nodes[i].node_id = (ProtobufCBinaryData){ID_BYTES, h.ids[i]};
-                list.nodes[i] = &h.nodes[i];
-        }
-        m.kind_case = SWARM__PEER_MESSAGE__KIND_HEARD_NODES;
-        m.heard_nodes = &list;
-        if (h.n)
-                peers_send(d->peers, leader, &m);
-        free(list.nodes);
-        free(h.nodes);
-        free(h.ids);
-}
-
-static void tell_heard(struct turn *turn, const Swarm__HeardNodes *m, int64_t said_ms)
-{
-        struct id id;
-
-        for (size_t i = 0; i < m->n_nodes; i++)
-                if (wire_get_id(&m->nodes[i]->node_id, &id) == 0 && m->nodes[i]->ago_ms >= 0)
-                        turn_input_heard(turn, id, said_ms - m->nodes[i]->ago_ms);
-}
-
-/* It may come before this manager knows that all have agreed on it. */
-static void hear_heard(struct driver *d, const Swarm__HeardNodes *m)
-{
-        struct turn *turn = replica_turn(d->replica);
-        int64_t now_ms = time_now().mono_ms;
-
-        if (turn)
-                tell_heard(turn, m, now_ms);
-        else if (replica_status(d->replica)->is_leader && d->n_early < ARRAY_SIZE(d->early))
-                d->early[d->n_early++] = (struct early){wire_dup(m), now_ms};
-}
-
-static void drop_early(struct driver *d)
-{
-        while (d->n_early > 0)
-                wire_free(d->early[--d->n_early].m);
-}
-
 /* --- am I still a member? -----------------------------------------------------------------------
  * One that was taken off the members while it was away hears from no leader any more. It asks
  * those it knows. A member that is gone by an agreed change never comes back under its id: so the
@@ -344,7 +254,10 @@ static void on_peer_message(void *arg, uint64_t from, const Swarm__PeerMessage *
                 relay_on_up(d->relay, from, m->relay_up, time_now().mono_ms);
                 break;
         case SWARM__PEER_MESSAGE__KIND_RELAY_DOWN: relay_on_down(d->relay, m->relay_down); break;
-        case SWARM__PEER_MESSAGE__KIND_HEARD_NODES: hear_heard(d, m->heard_nodes); break;
+        case SWARM__PEER_MESSAGE__KIND_HEARD_NODES:
+                heard_on_message(d->heard, m->heard_nodes, replica_status(d->replica)->leader,
+                                 replica_turn(d->replica), time_now().mono_ms);
+                break;
         case SWARM__PEER_MESSAGE__KIND_MEMBER_ASKED:
                 on_member_asked(d, from, m->member_asked);
                 break;
@@ -534,11 +447,7 @@ static void on_turn(void *arg, struct turn *turn, struct store *store)
 {
         struct driver *d = arg;
 
-        struct heard own = {.store = store, .turn = turn};
-        relay_heard(d->relay, time_now().mono_ms, take_heard, &own);
-        for (size_t i = 0; i < d->n_early; i++)
-                tell_heard(turn, d->early[i].m, d->early[i].said_ms);
-        drop_early(d);
+        heard_begin(d->heard, turn, store, time_now().mono_ms);
         sweep_blobs(d);
         front_begin(d->front, &(struct front_lead){turn, store, d->blobs, d->copies});
         d->members = members_new(store);
@@ -567,11 +476,6 @@ static void on_client_gone(void *arg, uint64_t number)
 static int send_here(void *arg, uint64_t connection, const uint8_t *p, size_t n)
 {
         return net_send(((struct driver *)arg)->server, connection, p, n);
-}
-
-static int send_peer(void *arg, uint64_t to, const Swarm__PeerMessage *m)
-{
-        return peers_send(((struct driver *)arg)->peers, to, m);
 }
 
 static void drop_here(void *arg, uint64_t connection)
@@ -688,13 +592,7 @@ static int64_t run_parts(struct driver *d, struct now now)
                 due = MIN(due, members_run(d->members, d->replica, now));
         snapshots_run(d->snapshots, d->replica);
         due = MIN(due, copies_run(d->copies, replica_turn(d->replica) != NULL, now.mono_ms));
-        if (!s->is_leader)
-                drop_early(d);
-        if (s->leader && s->leader != d->told_leader) {
-                if (s->leader != s->id)
-                        say_heard(d, s->leader, now.mono_ms);
-                d->told_leader = s->leader;
-        }
+        heard_run(d->heard, s->leader, replica_store(d->replica), now.mono_ms);
         announce(d, now.mono_ms);
         due = MIN(due, look_for_members(d, now.mono_ms));
         look_ready(d);
@@ -788,7 +686,7 @@ static int open_network(struct driver *d, struct err *err)
         struct relay_config relay = {.id = c->state->id,
                                      .arg = d,
                                      .send = send_here,
-                                     .send_peer = send_peer,
+                                     .send_peer = send_to_peer,
                                      .drop = drop_here,
                                      .on_input = on_input,
                                      .on_gone = on_client_gone,
@@ -800,6 +698,7 @@ static int open_network(struct driver *d, struct err *err)
         peers.server = d->server;
         d->peers = peers_new(&peers);
         d->relay = relay_new(&relay);
+        d->heard = heard_new(&(struct heard_config){c->state->id, d->relay, d, send_to_peer});
         d->front = front_new(&(struct front_config){d->relay, d->backups, d, forget_key});
         return 0;
 }
@@ -882,13 +781,13 @@ void driver_close(struct driver *d)
         copies_free(d->copies);
         blobs_close(d->blobs);
         front_free(d->front);
+        heard_free(d->heard);
         relay_free(d->relay);
         peers_free(d->peers);
         snapshots_free(d->snapshots);
         backups_free(d->backups);
         net_server_close(d->server);
         net_free(d->net);
-        drop_early(d);
         for (size_t i = 0; i < ARRAY_SIZE(d->managers); i++)
                 free(d->managers[i]);
         free(d->dir);

@@ -271,77 +271,6 @@ void sim_manager_hear_raft(struct sim_manager *m, uint64_t from, const uint8_t *
         wake_now(m);
 }
 
-struct heard {
-        struct sim_manager *m;
-        struct store *store;
-        struct turn *turn; /* to be told; NULL: nodes are gathered */
-        Swarm__HeardNode nodes[SIM_NODES_MAX + SIM_MANAGERS_MAX];
-        Swarm__HeardNode *all[SIM_NODES_MAX + SIM_MANAGERS_MAX];
-        uint8_t ids[SIM_NODES_MAX + SIM_MANAGERS_MAX][ID_BYTES];
-        size_t n;
-};
-
-static void take_heard(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms)
-{
-        struct heard *h = arg;
-        struct node *node = store_find_node_by_key(h->store, key);
-
-        if (!node)
-                return;
-        if (h->turn) {
-                turn_input_heard(h->turn, node->id, heard_ms);
-        } else if (h->n < ARRAY_SIZE(h->nodes)) {
-                swarm__heard_node__init(&h->nodes[h->n]);
-                h->nodes[h->n].node_id = wire_id(node->id, h->ids[h->n]);
-                h->nodes[h->n].ago_ms = local_now(h->m).mono_ms - heard_ms;
-                h->all[h->n] = &h->nodes[h->n];
-                h->n++;
-        }
-}
-
-static void say_heard(struct sim_manager *m, uint64_t leader)
-{
-        struct heard h = {.m = m, .store = replica_store(m->replica)};
-        Swarm__PeerMessage out = SWARM__PEER_MESSAGE__INIT;
-        Swarm__HeardNodes list = SWARM__HEARD_NODES__INIT;
-
-        if (!h.store)
-                return;
-        relay_heard(m->relay, local_now(m).mono_ms, take_heard, &h);
-        list.n_nodes = h.n;
-        list.nodes = h.all;
-        out.kind_case = SWARM__PEER_MESSAGE__KIND_HEARD_NODES;
-        out.heard_nodes = &list;
-        if (h.n)
-                sim_net_peer(m, leader, &out);
-}
-
-static void tell_heard(struct turn *turn, const Swarm__HeardNodes *m, int64_t said_ms)
-{
-        struct id id;
-
-        for (size_t i = 0; i < m->n_nodes; i++)
-                if (wire_get_id(&m->nodes[i]->node_id, &id) == 0 && m->nodes[i]->ago_ms >= 0)
-                        turn_input_heard(turn, id, said_ms - m->nodes[i]->ago_ms);
-}
-
-static void hear_heard(struct sim_manager *m, const Swarm__HeardNodes *list)
-{
-        struct turn *turn = replica_turn(m->replica);
-        int64_t now_ms = local_now(m).mono_ms;
-
-        if (turn)
-                tell_heard(turn, list, now_ms);
-        else if (replica_status(m->replica)->is_leader && m->n_early < ARRAY_SIZE(m->early))
-                m->early[m->n_early++] = (struct sim_early){wire_dup(list), now_ms};
-}
-
-static void drop_early(struct sim_manager *m)
-{
-        while (m->n_early > 0)
-                wire_free(m->early[--m->n_early].m);
-}
-
 void sim_manager_hear_peer(struct sim_manager *m, uint64_t from, const uint8_t *p, size_t n)
 {
         _cleanup_arena_ struct wire_arena arena = {0};
@@ -356,7 +285,8 @@ void sim_manager_hear_peer(struct sim_manager *m, uint64_t from, const uint8_t *
         else if (msg->kind_case == SWARM__PEER_MESSAGE__KIND_RELAY_DOWN)
                 relay_on_down(m->relay, msg->relay_down);
         else if (msg->kind_case == SWARM__PEER_MESSAGE__KIND_HEARD_NODES)
-                hear_heard(m, msg->heard_nodes);
+                heard_on_message(m->heard, msg->heard_nodes, replica_status(m->replica)->leader,
+                                 replica_turn(m->replica), local_now(m).mono_ms);
         wake_now(m);
 }
 
@@ -554,15 +484,11 @@ static void op_on_lead(void *arg, struct store *store, struct now now)
 static void op_on_turn(void *arg, struct turn *turn, struct store *store)
 {
         struct sim_manager *m = arg;
-        struct heard own = {.m = m, .store = store, .turn = turn};
 
         sim_trace(m->sim, "%s: leads, %llu entries", m->hostname,
                   (unsigned long long)replica_applied(m->replica));
         m->sim->n_elections++;
-        relay_heard(m->relay, local_now(m).mono_ms, take_heard, &own);
-        for (size_t i = 0; i < m->n_early; i++)
-                tell_heard(turn, m->early[i].m, m->early[i].said_ms);
-        drop_early(m);
+        heard_begin(m->heard, turn, store, local_now(m).mono_ms);
         front_begin(m->front, &(struct front_lead){.turn = turn, .store = store});
         m->members = members_new(store);
 }
@@ -648,13 +574,7 @@ static int64_t run_parts(struct sim_manager *m, struct now now)
         if (m->members && !replica_is_waiting(m->replica))
                 due = MIN(due, members_run(m->members, m->replica, now));
         drop_sent(m);
-        if (!s->is_leader)
-                drop_early(m);
-        if (s->leader && s->leader != m->told_leader) {
-                if (s->leader != s->id)
-                        say_heard(m, s->leader);
-                m->told_leader = s->leader;
-        }
+        heard_run(m->heard, s->leader, replica_store(m->replica), now.mono_ms);
         struct turn *turn = replica_turn(m->replica);
         if (turn && turn_has_inputs(turn) && !replica_is_waiting(m->replica) && s->can_propose)
                 due = now.mono_ms;
@@ -690,6 +610,7 @@ static void open_parts(struct sim_manager *m)
                                      .no_leader = no_leader};
 
         m->relay = relay_new(&relay);
+        m->heard = heard_new(&(struct heard_config){m->id, m->relay, m, send_peer});
         m->front = front_new(
                 &(struct front_config){.relay = m->relay, .arg = m, .forget_key = forget_key});
         m->turn = (struct turn_config){.seed = rng_next(&m->sim->rng),
@@ -744,7 +665,6 @@ static void start(struct sim_manager *m)
         m->life++;
         m->hurt_ms = m->sim->now_ms;
         m->wake_at = TIME_NEVER;
-        m->told_leader = 0;
         sim_disk_start(m);
         m->noted = m->disk.rows.newest;
         sim_trace(m->sim, "%s: starts as %llu, term %llu, log %llu-%llu, rows %llu-%llu",
@@ -765,9 +685,10 @@ static void close_parts(struct sim_manager *m)
         m->replica = NULL; /* what it tells on its way out is of no interest */
         replica_free(r);
         front_free(m->front);
+        heard_free(m->heard);
         relay_free(m->relay);
-        drop_early(m);
         m->front = NULL;
+        m->heard = NULL;
         m->relay = NULL;
         for (size_t i = 0; i < ARRAY_SIZE(m->sending); i++) {
                 buf_done(&m->sending[i].sending.bytes);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "manager/front.h"
+#include "manager/heard.h"
 #include "manager/relay.h"
 #include "manager/replica/members.h"
 #include "tests/sim/sim_disk.h"
@@ -16,11 +17,6 @@ struct sim_sending {
         uint64_t peer; /* 0: none */
         bool is_making;
         struct sim_copy sending, made; /* made: the core is being told of it */
-};
-
-struct sim_early {
-        Swarm__HeardNodes *m;
-        int64_t said_ms;
 };
 
 struct sim_manager {
@@ -40,15 +36,13 @@ struct sim_manager {
         struct sim_disk disk;
         struct replica *replica; /* NULL while the process is dead */
         struct relay *relay;
+        struct heard *heard;
         struct front *front;
         struct members *members; /* NULL: does not lead */
         struct turn_config turn;
         char *managers[RAFT_MEMBERS_MAX + 1];
         struct raft_members known;
         struct sim_sending sending[SIM_MANAGERS_MAX];
-        struct sim_early early[SIM_MANAGERS_MAX];
-        size_t n_early;
-        uint64_t told_leader;
         uint64_t noted; /* agreed entries that were looked at */
         bool did_lead;
 };
