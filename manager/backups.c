@@ -137,6 +137,9 @@ void backups_on_get(struct backups *b, uint64_t connection, uint64_t number,
                 answer_error(b, connection, number, EBUSY, "backup: it is being made");
         else if (!c && m->offset == 0 && max_bytes > 0)
                 begin(b, connection, number, max_bytes);
+        else if (!c && max_bytes > 0)
+                answer_error(b, connection, number, ESTALE,
+                             "backup: the copy went with the manager that led");
         else if (!c || m->offset >= c->size || max_bytes == 0)
                 answer_error(b, connection, number, EINVAL, "backup: there is no such piece");
         else

@@ -112,15 +112,16 @@ static int stand_alone(struct manager *m)
         return db_stand_alone(m->db, members.of[0].id, &members, &m->err);
 }
 
-static int restore(struct manager *m, const char *file)
+/* The backup's state, to begin with: as with stand_alone. */
+static int restore(struct manager *m, const char *dir)
 {
-        const char *from = m->options->restore;
-        int r = db_check_copy(from, &m->err);
+        struct raft_members members = only_self(m);
+        struct err why = {0};
+        int r = db_check_copy(m->options->restore, &why);
 
-        if (r < 0)
-                return r;
-        r = io_copy_file(from, file, 0600);
-        return r < 0 ? err_set(&m->err, -r, "--restore %s: %s", from, err_name(r)) : 0;
+        if (r == 0)
+                r = db_restore(dir, m->options->restore, members.of[0].id, &members, &why);
+        return r < 0 ? err_set(&m->err, -r, "--restore: %s", why.text) : 0;
 }
 
 /* One that is not wanted, or no more, leaves nothing behind: it has nothing yet. */
@@ -151,7 +152,7 @@ static bool is_outside(const struct manager *m)
 static int check_start(struct manager *m, const char *file)
 {
         const struct options *o = m->options;
-        bool is_first = access(file, F_OK) != 0;
+        bool is_first = o->restore || access(file, F_OK) != 0;
 
         if (is_first && !o->init && !o->join && !o->restore)
                 return no_cluster(m);
@@ -160,9 +161,6 @@ static int check_start(struct manager *m, const char *file)
                                o->init   ? "init"
                                : o->join ? "join"
                                          : "restore");
-        if (!is_first && o->restore)
-                return err_set(&m->err, EEXIST, "--restore: %s holds a cluster: remove it first",
-                               file);
         return 0;
 }
 
@@ -187,17 +185,15 @@ static int open_store(struct manager *m)
 
         if (r == 0)
                 r = check_start(m, file);
+        if (r == 0 && o->restore)
+                r = restore(m, dir);
         if (r == 0)
                 r = identity_make_node_key(o->data_dir, &m->node_keys, &m->err);
-        if (r == 0)
-                r = io_mkdir_all(dir, 0700);
-        if (r == 0 && o->restore)
-                r = restore(m, file);
         if (r == 0)
                 r = db_open(dir, &m->db, &m->err);
         if (r == 0)
                 r = options_complete(m->options, &m->err);
-        if (r == 0 && (o->restore || o->force_new_cluster))
+        if (r == 0 && o->force_new_cluster)
                 r = stand_alone(m);
         if (r == 0)
                 r = db_read_state(m->db, &m->state, &m->err);

@@ -69,8 +69,13 @@ int db_set_identity(struct db *db, uint64_t id, const struct raft_members *membe
 /* The same for a state that others shared, or that was a copy: all of its log is taken as agreed,
  * and what it says of members is void. Before db_read_state. */
 int db_stand_alone(struct db *db, uint64_t id, const struct raft_members *members, struct err *err);
-/* Is the file a whole copy, as db_copy makes them? With text if not. */
+/* Is the file a whole copy, as db_copy makes them? With text if not. It is only read. */
 int db_check_copy(const char *path, struct err *err);
+/* Makes a database in dir, which db_open takes then, of a file that db_check_copy took: as after
+ * db_stand_alone. All or nothing, also when the process dies on the way: it may be done again.
+ * -EEXIST with a text: there is one already, of a manager that has an id. */
+int db_restore(const char *dir, const char *copy, uint64_t id, const struct raft_members *members,
+               struct err *err);
 /* Starts the thread. Events come from the loop, never inside a call to db. */
 void db_start(struct db *db, struct loop *loop, const struct db_events *events);
 /* Waits until all writes are durable; no event comes any more. NULL is fine. */

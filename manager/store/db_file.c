@@ -133,8 +133,7 @@ int db_file_failed_open(struct db_file *f, int code, struct err *err)
 
 /* --- opening ------------------------------------------------------------------------------------
  */
-/* The lock's descriptor. */
-static int lock_folder(const char *dir, struct err *err)
+int db_file_lock(const char *dir, struct err *err)
 {
         _cleanup_free_ char *path = xasprintf("%s/swarm.lock", dir);
         int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), e = errno;
@@ -155,7 +154,7 @@ static int lock_folder(const char *dir, struct err *err)
 int db_remove(const char *dir, struct err *err)
 {
         _cleanup_free_ char *gone = xasprintf("%s.removed", dir);
-        _cleanup_close_ int lock_fd = lock_folder(dir, err);
+        _cleanup_close_ int lock_fd = db_file_lock(dir, err);
 
         if (lock_fd < 0)
                 return lock_fd;
@@ -347,12 +346,14 @@ int db_file_open(struct db_file *f, const char *dir, struct err *err)
         int r = io_mkdir_all(dir, 0700);
         if (r < 0)
                 return err_set(err, -r, "%s: %s", dir, err_name(r));
-        r = f->lock_fd = lock_folder(dir, err);
+        r = f->lock_fd = db_file_lock(dir, err);
         if (r < 0)
                 return r;
         ballast_open(f, dir);
         f->incoming_path = xasprintf("%s/incoming.db", dir);
         db_file_drop_incoming(f); /* what came in before a crash */
+        _cleanup_free_ char *restoring = xasprintf("%s/" DB_RESTORING, dir);
+        io_remove_tree(AT_FDCWD, restoring); /* likewise */
         r = make_file(f, err);
         if (r == 0)
                 r = open_sqlite(f, err);

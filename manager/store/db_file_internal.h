@@ -1,6 +1,6 @@
 /*
- * The SQLite file below db: db_file.c, db_rows.c, db_snapshot.c. One thread at a time. Calls return
- * 0 or -errno, and leave their text in file->error, or in err if they have one.
+ * The SQLite file below db: db_file.c, db_rows.c, db_snapshot.c, db_restore.c. One thread at a
+ * time. Calls return 0 or -errno, and leave their text in file->error, or in err if they have one.
  */
 #pragma once
 
@@ -65,6 +65,10 @@ void db_slice_free(struct db_slice *slice);
 /* db_file.c */
 int db_file_open(struct db_file *f, const char *dir, struct err *err);
 void db_file_close(struct db_file *f);
+/* Keeps every other manager out of the folder. The lock's descriptor. */
+int db_file_lock(const char *dir, struct err *err);
+#define DB_RESTORING \
+        "restoring" /* in a manager's folder: where db_restore makes a database ready */
 /* An empty database becomes one of ours; within the transaction that is open. Returns SQLite's
  * code. */
 int db_file_create_tables(sqlite3 *sqlite);

@@ -90,37 +90,6 @@ static int snapshot_refused(struct db_file *f, const char *text)
         return -EUCLEAN;
 }
 
-static int copy_refused(const char *path, const char *text, struct err *err)
-{
-        return err_set(err, EUCLEAN, "%s: %s", path, text);
-}
-
-int db_check_copy(const char *path, struct err *err)
-{
-        int64_t application = 0, format = 0, is_sound = 0;
-        sqlite3 *sqlite = NULL;
-        int r = 0;
-
-        if (access(path, R_OK) < 0)
-                return err_set(err, errno, "%s: %s", path, err_name(errno));
-        int code = sqlite3_open_v2(path, &sqlite, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
-        if (code == SQLITE_OK)
-                code = db_file_query(sqlite, "PRAGMA application_id", &application);
-        if (code == SQLITE_OK)
-                code = db_file_query(sqlite, "PRAGMA user_version", &format);
-        if (code == SQLITE_OK && application == DB_APPLICATION)
-                code = db_file_query(sqlite, "SELECT quick_check='ok' FROM pragma_quick_check(1)",
-                                     &is_sound);
-        if (code != SQLITE_OK || application != DB_APPLICATION)
-                r = copy_refused(path, "no backup of a cluster", err);
-        else if (format > DB_FORMAT)
-                r = copy_refused(path, "a backup of a newer version", err);
-        else if (!is_sound)
-                r = copy_refused(path, "a damaged backup", err);
-        sqlite3_close(sqlite);
-        return r;
-}
-
 int db_file_attach_incoming(struct db_file *f)
 {
         sqlite3_stmt *stmt = NULL;

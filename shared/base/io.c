@@ -80,7 +80,7 @@ int io_read_file(int dirfd, const char *path, size_t max_bytes, struct buf *ret)
         return 0;
 }
 
-static int sync_folder_of(int dirfd, const char *path)
+int io_sync_folder_of(int dirfd, const char *path)
 {
         char folder[PATH_MAX];
         const char *slash = strrchr(path, '/');
@@ -119,7 +119,7 @@ int io_write_file_atomic(int dirfd, const char *path, const void *p, size_t n, m
                 unlinkat(dirfd, tmp, 0);
                 return r;
         }
-        return sync_folder_of(dirfd, path);
+        return io_sync_folder_of(dirfd, path);
 }
 
 static int copy_all(int from, int to)
@@ -146,7 +146,7 @@ int io_copy_file(const char *from, const char *to, mode_t mode)
                 return -errno;
         int r = copy_all(in, out);
         if (r == 0)
-                r = sync_folder_of(AT_FDCWD, to);
+                r = io_sync_folder_of(AT_FDCWD, to);
         if (r < 0)
                 unlink(to);
         return r;

@@ -14,6 +14,8 @@ int io_read_exact(int fd, void *p, size_t n);
 int io_read_file(int dirfd, const char *path, size_t max_bytes, struct buf *ret);
 /* Writes path.tmp, syncs it, renames it over path and syncs the folder: all or nothing. */
 int io_write_file_atomic(int dirfd, const char *path, const void *p, size_t n, mode_t mode);
+/* Makes durable what a file or folder is called. */
+int io_sync_folder_of(int dirfd, const char *path);
 /* Copies a file to a path that must not exist yet, and syncs it and the folder: all or nothing. */
 int io_copy_file(const char *from, const char *to, mode_t mode);
 /* Makes a folder and its parents; an existing one is fine. */

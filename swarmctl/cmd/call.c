@@ -35,6 +35,28 @@ void ctl_on_interrupt(const char *text)
         sigaction(SIGINT, &sa, NULL);
 }
 
+static const char *volatile unfinished_path;
+
+static void on_end(int signum)
+{
+        const char *path = unfinished_path;
+
+        (void)signum;
+        if (path)
+                unlink(path);
+        _exit(CTL_EXIT_INTERRUPTED);
+}
+
+void ctl_remove_on_interrupt(const char *path)
+{
+        static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+        struct sigaction sa = {.sa_handler = path ? on_end : SIG_DFL};
+
+        unfinished_path = path;
+        for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+                sigaction(signals[i], &sa, NULL);
+}
+
 int64_t ctl_time_left(const struct ctl *ctl)
 {
         if (ctl->deadline_ms == TIME_NEVER)
@@ -89,7 +111,7 @@ void ctl_disconnect(struct ctl *ctl)
         ctl->client = NULL;
 }
 
-static int try_call(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret, struct err *err)
+int ctl_call_try(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret, struct err *err)
 {
         int64_t left = ctl_time_left(ctl);
         int r = connect_once(ctl, err);
@@ -119,6 +141,8 @@ static bool is_question(const Swarm__Request *q)
         case SWARM__REQUEST__KIND_TASK_GET:
         case SWARM__REQUEST__KIND_NODE_LIST:
         case SWARM__REQUEST__KIND_NODE_GET:
+        case SWARM__REQUEST__KIND_MANAGER_LIST:
+        case SWARM__REQUEST__KIND_BACKUP_GET:
         case SWARM__REQUEST__KIND_IMAGE_LIST:
         case SWARM__REQUEST__KIND_IMAGE_GET:
         case SWARM__REQUEST__KIND_CLUSTER_GET:
@@ -152,7 +176,7 @@ int ctl_call(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret)
 
         do {
                 err = (struct err){0};
-                r = try_call(ctl, q, ret, &err);
+                r = ctl_call_try(ctl, q, ret, &err);
         } while (ctl_asks_again(ctl, q, &asking, r));
         return say(ctl, r, &err);
 }
@@ -207,7 +231,7 @@ int ctl_ask(struct ctl *ctl, Swarm__Request *q, const char *what, Swarm__Respons
 {
         for (;;) {
                 struct err err = {0};
-                int r = try_call(ctl, q, ret, &err);
+                int r = ctl_call_try(ctl, q, ret, &err);
 
                 if (!is_away(r))
                         return say(ctl, r, &err);

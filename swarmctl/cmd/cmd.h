@@ -89,3 +89,5 @@ int ctl_stream_reopen(struct ctl *ctl, Swarm__Request *q, const char *what, stru
 /* What to say when the user interrupts (SIGINT); the process then ends with CTL_EXIT_INTERRUPTED.
  * The text must stay; NULL: nothing. */
 void ctl_on_interrupt(const char *text);
+/* The file goes when SIGINT, SIGTERM or SIGHUP ends the process. The path must stay; NULL: none. */
+void ctl_remove_on_interrupt(const char *path);

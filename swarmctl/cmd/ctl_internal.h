@@ -34,5 +34,7 @@ struct ctl_asking {
 };
 /* r: what came of it this time. True: ask it again now, on a new connection; that took a moment. */
 bool ctl_asks_again(struct ctl *ctl, const Swarm__Request *q, struct ctl_asking *asking, int r);
+/* As ctl_call, but once, and says nothing. Returns -errno as client_call and client_open. */
+int ctl_call_try(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret, struct err *err);
 /* As ctl_stream_open, and says nothing. Returns -errno as client_stream_open and client_open. */
 int ctl_stream_try(struct ctl *ctl, Swarm__Request *q, struct client_stream **ret, struct err *err);

@@ -1,4 +1,5 @@
-/* The manual pages: each option of each command and daemon, and none that is not there. */
+/* The manual pages: each command, each option of it and of the daemons, and none that is not there.
+ */
 #include "tests/lib/unit.h"
 
 #include <ctype.h>
@@ -16,6 +17,7 @@
 
 #define PAGE_BYTES_MAX (1 << 20)
 #define OPTIONS_MAX    1024
+#define HEADINGS_MAX   128
 #define WORD_MAX       64
 
 /* An option of a page, below a heading: "service create", "DESCRIPTION". */
@@ -29,6 +31,8 @@ struct page {
         const char *path;
         struct option options[OPTIONS_MAX];
         size_t n;
+        char headings[HEADINGS_MAX][WORD_MAX];
+        size_t n_headings;
 };
 
 /* Words of ".It Fl H , Fl -host Ar endpoint" or ".It Fl -a Ar X , Fl -b Ar Y", without ".It". */
@@ -65,9 +69,11 @@ static struct page *page_read(const char *path)
         assert_int_equal(io_read_file(AT_FDCWD, path, PAGE_BYTES_MAX, &text), 0);
         char *rest = (char *)(uintptr_t)buf_str(&text);
         for (char *line; (line = strsep(&rest, "\n"));) {
-                if (str_has_prefix(line, ".Sh ") || str_has_prefix(line, ".Ss "))
+                if (str_has_prefix(line, ".Sh ") || str_has_prefix(line, ".Ss ")) {
                         snprintf(heading, sizeof(heading), "%.63s", line + 4);
-                else if (str_has_prefix(line, ".It Fl "))
+                        assert_true(page->n_headings < HEADINGS_MAX);
+                        memcpy(page->headings[page->n_headings++], heading, WORD_MAX);
+                } else if (str_has_prefix(line, ".It Fl "))
                         read_item(page, heading, line + 4);
         }
         return page;
@@ -123,11 +129,20 @@ static int look_up_flags(struct page *page, const char *heading, const struct fl
         return bad;
 }
 
+static int look_up_heading(const struct page *page, const char *heading)
+{
+        for (size_t i = 0; i < page->n_headings; i++)
+                if (str_is_equal(page->headings[i], heading))
+                        return 0;
+        print_error("%s: %s is not there\n", page->path, heading);
+        return 1;
+}
+
 static void test_swarmctl(void **state)
 {
-        static const struct command *const tables[] = {cmd_service, cmd_task,  cmd_node,
-                                                       cmd_manager, cmd_image, cmd_swarm,
-                                                       cmd_system,  NULL};
+        static const struct command *const tables[] = {cmd_service, cmd_task,   cmd_node,
+                                                       cmd_manager, cmd_image,  cmd_swarm,
+                                                       cmd_system,  cmd_backup, NULL};
         struct page *page = page_read("docs/man/swarmctl.1");
         int bad = look_up_flags(page, "DESCRIPTION", global_flags) +
                   look_up(page, "DESCRIPTION", "version", 'v', false);
@@ -137,6 +152,7 @@ static void test_swarmctl(void **state)
                 for (const struct command *c = *table; c->verb; c++) {
                         _cleanup_free_ char *name = command_name(c);
 
+                        bad += look_up_heading(page, name);
                         for (const struct flag *const *set = c->flags.sets; *set; set++)
                                 bad += look_up_flags(page, name, *set);
                 }

@@ -236,8 +236,22 @@ static void test_a_file_that_is_no_copy(void **state)
         assert_int_equal(db_check_copy(t.copy, &t.f->err), 0);
         overwrite(&t, fixture_file_size(t.copy) - 4096, 4096);
         assert_no_copy(&t, EUCLEAN, "damaged");
+        for (off_t size = fixture_file_size(t.copy) / 4096 - 1; size > 0; size /= 2) {
+                assert_int_equal(truncate(t.copy, size * 4096 + 17), 0);
+                assert_no_copy(&t, EUCLEAN, "damaged");
+        }
+        assert_int_equal(truncate(t.copy, 17), 0);
+        assert_no_copy(&t, EUCLEAN, "no backup");
         overwrite(&t, 0, 100);
         assert_no_copy(&t, EUCLEAN, "no backup");
+        assert_int_equal(truncate(t.copy, 0), 0);
+        assert_no_copy(&t, EUCLEAN, "no backup");
+        assert_int_equal(unlink(t.copy), 0);
+        assert_int_equal(mkdir(t.copy, 0700), 0);
+        assert_no_copy(&t, EISDIR, "is a directory");
+        /* what is in its write-ahead log would be lost */
+        assert_int_equal(db_check_copy(t.f->path, &t.f->err), -EUCLEAN);
+        assert_non_null(strstr(t.f->err.text, "a manager's own database, not a backup of it"));
 }
 
 static void test_a_copy_does_not_replace_a_file(void **state)

@@ -13,9 +13,9 @@
 /* Reads a line, of which what stands after the last space is to be completed. */
 static struct completion find(const char *line, char *words[WORDS_MAX])
 {
-        static const struct command *const tables[] = {cmd_service, cmd_task,  cmd_node,
-                                                       cmd_manager, cmd_image, cmd_swarm,
-                                                       cmd_system,  NULL};
+        static const struct command *const tables[] = {cmd_service, cmd_task,   cmd_node,
+                                                       cmd_manager, cmd_image,  cmd_swarm,
+                                                       cmd_system,  cmd_backup, NULL};
         char *rest = xstrdup(line);
         struct completion c;
         size_t n = 0;
@@ -43,10 +43,13 @@ static void check(const char *line, const char *expected, enum complete_names na
 static void test_commands(void **state)
 {
         (void)state;
-        check("", "service task node manager image swarm events info version", COMPLETE_NO_NAMES);
+        check("", "service task node manager image swarm events info version backup",
+              COMPLETE_NO_NAMES);
         check("s", "service swarm", COMPLETE_NO_NAMES);
         check("-H ipc:///x --timeout 5s ev", "events", COMPLETE_NO_NAMES);
         check("service r", "rm rollback", COMPLETE_NO_NAMES);
+        check("backup --f", "--force", COMPLETE_NO_NAMES);
+        check("backup ", "", COMPLETE_NO_NAMES); /* a file */
         check("manager ", "ls rm", COMPLETE_NO_NAMES);
         check("--host=ipc:///x swarm ", "join-token update", COMPLETE_NO_NAMES);
         check("servic x", "", COMPLETE_NO_NAMES);
