@@ -34,6 +34,7 @@ struct log_lines {
         size_t width; /* of the widest label so far */
         bool has_forgotten;
         struct buf line;
+        struct id begun[2]; /* raw, by descriptor: whose line was shown without its end; 0: none */
 };
 
 struct log_lines *log_lines_new(const struct log_style *style)
@@ -122,12 +123,36 @@ static void flush_line(struct log_lines *l, int fd)
         buf_clear(&l->line);
 }
 
+/* What was begun by another task is ended, so that no line holds bytes of two. */
+static void show_raw(struct log_lines *l, const struct log_task *t, int fd, int64_t time_us,
+                     const uint8_t *p, size_t n, bool has_end)
+{
+        struct id *begun = &l->begun[fd - 1];
+        bool is_begun = id_is_equal(*begun, t->id);
+
+        if (!is_begun && !id_is_zero(*begun))
+                buf_putc(&l->line, '\n');
+        if (!is_begun && l->style.timestamps)
+                put_time(&l->line, time_us);
+        if (n > 0)
+                buf_append(&l->line, p, n);
+        if (has_end)
+                buf_putc(&l->line, '\n');
+        *begun = has_end ? (struct id){0} : t->id;
+        flush_line(l, fd);
+}
+
+/* has_end: the line is over, not only too long to be held. */
 static void show(struct log_lines *l, const struct log_task *t, int fd, int64_t time_us,
-                 const uint8_t *p, size_t n)
+                 const uint8_t *p, size_t n, bool has_end)
 {
         struct buf *b = &l->line;
         size_t width = text_width(t->label);
 
+        if (l->style.is_raw) {
+                show_raw(l, t, fd, time_us, p, n, has_end);
+                return;
+        }
         l->width = MAX(l->width, width);
         if (l->style.timestamps)
                 put_time(b, time_us);
@@ -184,12 +209,12 @@ static struct log_task *find_task(struct log_lines *l, const Swarm__LogChunk *ch
         return t;
 }
 
-static void end_partial(struct log_lines *l, struct log_task *t, int fd)
+static void end_partial(struct log_lines *l, struct log_task *t, int fd, bool has_end)
 {
         struct partial *p = &t->partial[fd - 1];
 
-        if (p->is_open && !l->style.is_raw)
-                show(l, t, fd, p->time_us, p->text.data, p->text.len);
+        if (p->is_open)
+                show(l, t, fd, p->time_us, p->text.data, p->text.len, has_end);
         buf_done(&p->text);
         p->is_open = false;
 }
@@ -200,35 +225,21 @@ void log_lines_end(struct log_lines *l)
         size_t i;
 
         MAP_FOREACH (t, i, &l->tasks) {
-                end_partial(l, t, 1);
-                end_partial(l, t, 2);
+                end_partial(l, t, 1, false);
+                end_partial(l, t, 2, false);
         }
 }
 
 /* --- lines ---------------------------------------------------------------------------------------
  */
-static void add_raw(struct log_lines *l, struct log_task *t, int fd, const Swarm__LogLine *line)
-{
-        struct partial *p = &t->partial[fd - 1];
-
-        if (l->style.timestamps && !p->is_open)
-                put_time(&l->line, line->time_us);
-        if (line->text.len)
-                buf_append(&l->line, line->text.data, line->text.len);
-        if (!line->is_partial)
-                buf_putc(&l->line, '\n');
-        p->is_open = line->is_partial;
-        flush_line(l, fd);
-}
-
 static void add_line(struct log_lines *l, struct log_task *t, int fd, const Swarm__LogLine *line)
 {
         struct partial *p = &t->partial[fd - 1];
 
         if (p->is_open && p->text.len + line->text.len > LOG_LINE_BYTES_MAX)
-                end_partial(l, t, fd);
+                end_partial(l, t, fd, false);
         if (!p->is_open && !line->is_partial) {
-                show(l, t, fd, line->time_us, line->text.data, line->text.len);
+                show(l, t, fd, line->time_us, line->text.data, line->text.len, true);
                 return;
         }
         if (!p->is_open)
@@ -237,7 +248,7 @@ static void add_line(struct log_lines *l, struct log_task *t, int fd, const Swar
         if (line->text.len)
                 buf_append(&p->text, line->text.data, line->text.len);
         if (!line->is_partial)
-                end_partial(l, t, fd);
+                end_partial(l, t, fd, true);
 }
 
 static void note_position(struct log_task *t, int64_t time_us)
@@ -258,10 +269,7 @@ void log_lines_add(struct log_lines *l, const Swarm__LogChunk *chunk)
                 const int fd = chunk->lines[i]->fd == 2 ? 2 : 1;
 
                 note_position(t, chunk->lines[i]->time_us);
-                if (l->style.is_raw)
-                        add_raw(l, t, fd, chunk->lines[i]);
-                else
-                        add_line(l, t, fd, chunk->lines[i]);
+                add_line(l, t, fd, chunk->lines[i]);
         }
 }
 

@@ -14,7 +14,8 @@
 
 struct log_style {
         bool timestamps;
-        bool is_raw; /* bytes as they come: no label, nothing joined, nothing replaced */
+        bool is_raw; /* no label, nothing replaced, no newline where there was none unless a line of
+                        another task follows */
         bool no_task_ids, no_trunc;
         bool is_terminal[2]; /* by descriptor: control characters become '?'; tabs and colours stay
                               */

@@ -7,6 +7,7 @@
 
 #include "shared/base/buf.h"
 #include "shared/base/mem.h"
+#include "shared/base/str.h"
 #include "shared/model/model.h"
 #include "shared/wire/wire.h"
 #include "swarmctl/cmd/log_lines.h"
@@ -117,6 +118,57 @@ static void test_raw_is_as_it_came(void **state)
         add(&rig, 1, "a.1", 1, "\033[2J", true);
         add(&rig, 1, "a.1", 1, "x", false);
         assert_string_equal(buf_str(&rig.text[1]), "2026-01-31T13:00:00.250000Z \033[2Jx\n");
+        rig_done(&rig);
+}
+
+/* Long lines of several tasks come in parts, by turns: none is torn by another's. */
+static void test_raw_lines_are_whole(void **state)
+{
+        struct rig rig;
+
+        (void)state;
+        rig_init(&rig, (struct log_style){.is_raw = true});
+        add(&rig, 1, "a.1", 1, "one ", true);
+        add(&rig, 2, "a.2", 1, "other ", true);
+        add(&rig, 1, "a.1", 2, "error", false);
+        add(&rig, 3, "a.3", 1, "short", false);
+        add(&rig, 1, "a.1", 1, "line", false);
+        add(&rig, 2, "a.2", 1, "line", false);
+        assert_string_equal(buf_str(&rig.text[1]), "short\none line\nother line\n");
+        assert_string_equal(buf_str(&rig.text[2]), "error\n");
+        buf_clear(&rig.text[1]);
+        add(&rig, 1, "a.1", 1, "no end", true);
+        add(&rig, 2, "a.2", 1, "", true);
+        log_lines_end(rig.lines);
+        assert_true(str_is_equal(buf_str(&rig.text[1]), "no end\n") ||
+                    str_is_equal(buf_str(&rig.text[1]), "\nno end"));
+        rig_done(&rig);
+}
+
+/* A line that is too long to be held comes in pieces, which nothing but another task's line parts.
+ */
+static void test_raw_lines_without_end(void **state)
+{
+        static const size_t part = 16384;
+        _cleanup_free_ char *text = xmalloc(part + 1);
+        struct rig rig;
+
+        (void)state;
+        memset(text, 'x', part);
+        text[part] = 0;
+        rig_init(&rig, (struct log_style){.is_raw = true, .timestamps = true});
+        for (size_t n = 0; n <= 2 * LOG_LINE_BYTES_MAX; n += part)
+                add(&rig, 1, "a.1", 1, text, true);
+        assert_true(rig.text[1].len >= LOG_LINE_BYTES_MAX);
+        assert_null(strchr(buf_str(&rig.text[1]), '\n'));
+        assert_int_equal(rig.text[1].len % part, strlen("2026-01-31T13:00:00.250000Z "));
+        add(&rig, 2, "a.2", 1, "other", false);
+        add(&rig, 1, "a.1", 1, "end", false);
+        const char *rest = strchr(buf_str(&rig.text[1]), '\n');
+
+        assert_non_null(rest);
+        assert_int_equal(strncmp(rest, "\n2026-01-31T13:00:00.250000Z other\n2026", 39), 0);
+        assert_string_equal(rest + strlen(rest) - 5, "xend\n");
         rig_done(&rig);
 }
 
@@ -320,6 +372,8 @@ int main(void)
                 cmocka_unit_test(test_label_has_short_id),
                 cmocka_unit_test(test_parts_are_joined),
                 cmocka_unit_test(test_raw_is_as_it_came),
+                cmocka_unit_test(test_raw_lines_are_whole),
+                cmocka_unit_test(test_raw_lines_without_end),
                 cmocka_unit_test(test_terminal_is_safe),
                 cmocka_unit_test(test_positions),
                 cmocka_unit_test(test_since),
