@@ -21,9 +21,9 @@
 #include "shared/base/mem.h"
 #include "shared/wire/wire.h"
 
-#define WATCH_EVENTS   (IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
-#define LATE_MS        20 /* lines that come one by one are gathered for this long */
-#define SHORT_OF_WATCH 1000
+#define WATCH_EVENTS (IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
+#define LATE_MS      20   /* lines that come one by one are gathered for this long */
+#define LOOK_MS      1000 /* how often files are looked at that cannot be watched */
 
 struct agent_logs {
         struct loop *loop;
@@ -32,7 +32,9 @@ struct agent_logs {
         size_t n_tails; /* of all streams */
         struct loop_timer *timer;
         bool is_due;
-        int inotify_fd; /* -1: none, then files are looked at each second */
+        struct loop_timer *look; /* at files that are not watched */
+        bool is_looking;
+        int inotify_fd; /* -1: none */
         struct loop_fd *inotify;
 };
 
@@ -104,18 +106,51 @@ static void on_inotify(void *arg, int events UNUSED)
         set_due(s, LATE_MS);
 }
 
+/* At files that no watch tells of, as long as there are any: the machine has only so many watches.
+ */
+static void look_later(struct agent_logs *s)
+{
+        if (s->is_looking)
+                return;
+        s->is_looking = true;
+        loop_timer_set(s->look, LOOK_MS);
+}
+
+static void on_look(void *arg)
+{
+        struct agent_logs *s = arg;
+        struct stream *st;
+        struct tail *t;
+        size_t i;
+
+        s->is_looking = false;
+        MAP_FOREACH (st, i, &s->streams) {
+                LIST_FOREACH (t, &st->tails, link) {
+                        if (!st->follow || !t->reader || t->watch >= 0)
+                                continue;
+                        t->has_news = true;
+                        set_due(s, 0);
+                        look_later(s);
+                }
+        }
+}
+
 static void watch(struct agent_logs *s, struct tail *t)
 {
         _cleanup_free_ char *path = s->ports.path(s->ports.path_arg, t->task, 0);
         char *slash = path ? strrchr(path, '/') : NULL;
 
         t->watch = -1;
-        if (!slash || s->inotify_fd < 0)
+        if (!path)
                 return;
-        *slash = 0;
-        t->watch = inotify_add_watch(s->inotify_fd, path, WATCH_EVENTS);
+        if (slash && s->inotify_fd >= 0) {
+                *slash = 0;
+                t->watch = inotify_add_watch(s->inotify_fd, path, WATCH_EVENTS);
+                if (t->watch < 0)
+                        log_debug("cannot watch a log folder=%s error=%s", path, err_name(errno));
+        }
         if (t->watch < 0)
-                log_debug("cannot watch a log folder=%s error=%s", path, err_name(errno));
+                look_later(s);
 }
 
 static void unwatch(struct agent_logs *s, struct tail *t)
@@ -308,10 +343,6 @@ static void on_timer(void *arg)
                 serve_stream(s, list[i], b);
         buf_done(&b->text);
         free(b);
-        if (s->inotify_fd < 0 && s->streams.len > 0) {
-                mark_news(s, -1);
-                set_due(s, SHORT_OF_WATCH);
-        }
 }
 
 /* --- in ----------------------------------------------------------------------------------------
@@ -325,6 +356,7 @@ struct agent_logs *agent_logs_new(struct loop *l, const struct agent_logs_ports 
         s->ports = *ports;
         s->streams = MAP_INIT(struct stream, id, MAP_KEY_U64);
         s->timer = loop_timer_new(l, on_timer, s);
+        s->look = loop_timer_new(l, on_look, s);
         s->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
         if (s->inotify_fd >= 0 &&
             loop_fd_new(l, s->inotify_fd, LOOP_READ, on_inotify, s, &s->inotify) < 0) {
@@ -349,6 +381,7 @@ void agent_logs_free(struct agent_logs *s)
         agent_logs_on_session(s);
         map_done(&s->streams);
         loop_timer_free(s->timer);
+        loop_timer_free(s->look);
         loop_fd_free(s->inotify);
         if (s->inotify_fd >= 0)
                 close(s->inotify_fd);

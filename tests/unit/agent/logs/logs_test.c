@@ -27,7 +27,8 @@ struct fixture {
         int until_ends, until_batches;
         size_t until_bytes;
         bool is_live, is_removed;
-        char error[128]; /* of the last end */
+        bool is_unwatched; /* the paths have no folder that could be watched */
+        char error[128];   /* of the last end */
 };
 
 static const struct id TASK = {1, 1};
@@ -38,6 +39,8 @@ static char *path_of(void *arg, struct id id, int n)
 
         if (!id_is_equal(id, TASK) || f->is_removed || n >= SHIM_LOG_FILES_MAX)
                 return NULL;
+        if (f->is_unwatched)
+                return n ? xasprintf("log.%d", n) : xstrdup("log");
         return n ? xasprintf("%s/log.%d", f->dir, n) : xasprintf("%s/log", f->dir);
 }
 
@@ -586,6 +589,27 @@ static void a_stream_follows_and_ends_with_the_container(void **state)
         close_logs(f);
 }
 
+/* As when the machine has no more watches. */
+static void a_stream_follows_without_watches(void **state)
+{
+        struct fixture *f = *state;
+
+        f->is_live = true;
+        append_lines(f, 1);
+        assert_int_equal(chdir(f->dir), 0);
+        f->is_unwatched = true;
+        open_logs(f);
+        start_stream(f, true);
+        run_until(f, 1, 0, 0);
+        for (int i = 0; i < 2; i++) {
+                append_lines(f, 1);
+                run_until(f, 2 + i, 0, 0);
+        }
+        assert_string_equal(buf_str(&f->lines), "0,1,2,");
+        close_logs(f);
+        assert_int_equal(chdir("/"), 0);
+}
+
 /* Whoever follows is three files behind when the container is removed. */
 static void a_stream_goes_on_after_the_removal(void **state)
 {
@@ -672,6 +696,7 @@ int main(void)
                 T(a_reader_may_end_at_what_there_is),
                 T(a_reader_ends_before_newer_files),
                 T(lines_are_read_after_the_removal),
+                T(a_stream_follows_without_watches),
                 T(a_stream_goes_on_after_the_removal),
                 T(a_stream_begins_with_the_removal),
                 T(what_is_lost_with_the_removal_is_told),
