@@ -85,8 +85,9 @@ void db_close(struct db *db);
 int db_remove(const char *dir, struct err *err);
 
 /* Takes what is in *w and empties it. In order; several may go into one transaction. A piece of a
- * snapshot goes to DIR/incoming.db at its offset (0: a new file); an install puts the tables of
- * that file in the place of ours, in one transaction. */
+ * snapshot goes to DIR/incoming.db at its offset (0: a new file), which is there no longer than the
+ * snapshot may go on; an install puts the tables of that file in the place of ours, in one
+ * transaction. */
 void db_write(struct db *db, struct raft_write *w);
 /* The store whose rows are written behind; NULL: none, and what was not yet written is forgotten.
  * Borrowed. */

@@ -115,6 +115,8 @@ static int write_one(struct db *db, const struct raft_write *w)
 
 static int write_incoming(struct db *db, const struct raft_write *w)
 {
+        if (w->drops_chunks)
+                db_file_drop_incoming(&db->file);
         if (!w->chunk)
                 return 0;
         return db_file_write_incoming(&db->file, w->chunk_offset, w->chunk->data, w->chunk->len);

@@ -23,7 +23,12 @@ static void do_write(struct core_node *n, const struct raft_write *w)
 {
         n->term = w->term;
         n->vote = w->vote;
+        if (w->drops_chunks)
+                n->incoming = 0;
+        if (w->chunk)
+                n->incoming = w->chunk_offset + w->chunk->len;
         if (w->install) {
+                n->incoming = 0;
                 drop_from(n, n->base.index + 1);
                 n->base = *w->install;
         }

@@ -17,6 +17,7 @@ struct core_node {
         struct raft_base base;
         struct raft_entry *entries;
         size_t n_entries;
+        uint64_t incoming; /* bytes of a snapshot, until it is whole or dropped */
         /* What it said last. */
         struct raft_output out; /* without its write and messages */
         uint64_t want_snapshot; /* the last peer for which it asked for one */

@@ -414,6 +414,8 @@ static const char *check_member(struct world *w, const struct node *leader, uint
                 return say("node %lu has another state", id);
         if (n->is_removed)
                 return say("node %lu thinks that it was removed", id);
+        if (n->disk.staging.len)
+                return say("node %lu keeps a part of a snapshot", id);
         return NULL;
 }
 

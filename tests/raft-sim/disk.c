@@ -106,6 +106,7 @@ static void install(struct node *n, const struct raft_base *base)
                      d->tables.index, base->index);
         drop_from(d, d->base.index + 1);
         d->base = *base;
+        buf_clear(&d->staging);
         n->w->counts.snapshots++;
 }
 
@@ -131,6 +132,8 @@ static void do_raft(struct node *n, const struct raft_write *w, uint64_t *budget
         d->vote = w->vote;
         if (!*budget || !(*budget)--)
                 return;
+        if (w->drops_chunks)
+                buf_clear(&d->staging);
         if (w->chunk)
                 take_chunk(n, w);
         if (w->install)

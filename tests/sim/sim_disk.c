@@ -177,6 +177,8 @@ static void do_raft(struct sim_manager *m, const struct raft_write *w, uint64_t 
         d->vote = w->vote;
         if (!spend(budget))
                 return;
+        if (w->drops_chunks)
+                buf_clear(&d->incoming);
         if (w->chunk)
                 take_chunk(m, w);
         if (w->install)

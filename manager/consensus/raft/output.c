@@ -143,11 +143,12 @@ static void build_write(struct raft *r)
 
         w->term = r->term;
         w->vote = r->vote;
-        if (!r->is_term_dirty && !r->dirty_from && !r->chunk && !r->is_install)
+        if (!r->is_term_dirty && !r->dirty_from && !r->chunk && !r->drops_chunks && !r->is_install)
                 return;
         w->seq = ++r->write_seq;
         if (r->is_term_dirty)
                 r->term_seq = w->seq;
+        w->drops_chunks = r->drops_chunks;
         w->chunk = STEAL_PTR(r->chunk);
         w->chunk_offset = r->chunk_offset;
         if (r->is_install)
@@ -160,7 +161,7 @@ static void build_write(struct raft *r)
         }
         r->pending[r->n_pending++] =
                 (struct raft_pending){w->seq, raft_log_last(&r->log), r->now_ms};
-        r->is_term_dirty = r->is_install = false;
+        r->is_term_dirty = r->drops_chunks = r->is_install = false;
         r->dirty_from = 0;
 }
 
@@ -199,6 +200,7 @@ void raft_finish_step(struct raft *r)
 {
         struct raft_output *out = r->out;
 
+        raft_end_receiving(r);
         build_write(r);
         release_messages(r);
         r->told = MAX(r->told, MIN(r->commit, r->durable));

@@ -55,4 +55,6 @@ void raft_send_chunks(struct raft *r, struct raft_peer *p);
 int64_t raft_snapshot_ready(struct raft *r, const struct raft_event *e);
 void raft_on_chunk_taken(struct raft *r, const struct raft_message *m);
 int raft_on_chunk(struct raft *r, const struct raft_message *m);
+/* At the end of a step: what came in of a snapshot that does not go on is given up. */
+void raft_end_receiving(struct raft *r);
 int64_t raft_cut(struct raft *r, uint64_t index);

@@ -95,6 +95,7 @@ struct raft_event {
 struct raft_write {
         uint64_t seq;              /* 0: nothing to write */
         uint64_t term, vote;       /* always as they are now */
+        bool drops_chunks;         /* what has come in of a snapshot is of no use any more */
         struct raft_bytes *chunk;  /* of a snapshot that comes in: goes to chunk_offset; 0: anew */
         uint64_t chunk_offset;     /* in the place where it is collected */
         struct raft_base *install; /* that snapshot is whole: it is the state, the log is empty */
@@ -104,7 +105,6 @@ struct raft_write {
 };
 
 void raft_write_done(struct raft_write *w);
-
 enum raft_role { RAFT_FOLLOWER, RAFT_PRECANDIDATE, RAFT_CANDIDATE, RAFT_LEADER };
 
 struct raft_output {

@@ -62,7 +62,7 @@ struct raft {
         uint64_t dirty_from; /* 0: the log is as it was */
         struct raft_bytes *chunk;
         uint64_t chunk_offset;
-        bool is_install;
+        bool drops_chunks, is_install;
         struct raft_output *out;
         size_t cap_messages;
 

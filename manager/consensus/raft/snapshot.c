@@ -6,6 +6,7 @@
  * The whole snapshot becomes the state in one write, with an empty log behind it, and the newest
  * members are then those of the snapshot: what the log said before is void, committed or not.
  */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -186,6 +187,18 @@ int raft_on_chunk(struct raft *r, const struct raft_message *m)
         else
                 say_taken(r, m, is_same ? r->receiving.offset : 0);
         return 0;
+}
+
+/* The leader of another term begins anew, if it sends one at all; and what the log has is not sent.
+ */
+void raft_end_receiving(struct raft *r)
+{
+        if (r->receiving.size == 0 ||
+            (r->receiving.term == r->term && r->receiving.index > r->commit))
+                return;
+        assert(!r->chunk);
+        memset(&r->receiving, 0, sizeof(r->receiving));
+        r->drops_chunks = true;
 }
 
 /* --- cutting ------------------------------------------------------------------------------------

@@ -492,6 +492,36 @@ static void test_what_is_left_over_goes(void **state)
 
 /* --- damaged ------------------------------------------------------------------------------------
  */
+static void test_a_part_that_does_not_go_on_goes(void **state)
+{
+        _cleanup_buf_ struct buf bytes = {0};
+        _cleanup_free_ char *incoming = NULL;
+        struct raft_base base = base_at(40);
+        struct raft_write rest = {0};
+        struct two t;
+
+        two_init(&t, state);
+        prepare(&t, 40);
+        read_copy(&t, &bytes);
+        open_other(&t);
+        incoming = xasprintf("%s/incoming.db", t.other);
+        struct raft_write piece = {.chunk = raft_bytes_new(bytes.data, PIECE)};
+        db_rig_write(&t.rig, &piece, t.rig.last);
+        db_rig_wait(&t.rig, &t.rig.durable_seq, t.rig.seq);
+        assert_int_equal(fixture_file_size(incoming), PIECE);
+        struct raft_write drop = {.drops_chunks = true};
+        db_rig_write(&t.rig, &drop, t.rig.last);
+        db_rig_wait(&t.rig, &t.rig.durable_seq, t.rig.seq);
+        assert_int_equal(fixture_file_size(incoming), -1);
+        send(&t, &bytes, &base, &rest); /* another one comes in as ever */
+        db_rig_wait(&t.rig, &t.rig.durable_seq, t.rig.seq);
+        assert_int_equal(fixture_file_size(incoming), -1);
+        db_rig_close(&t.rig);
+        open_other(&t);
+        assert_int_equal(t.rig.state.base.index, 40);
+        db_rig_close(&t.rig);
+}
+
 /* The copy as it is now is installed: refused, and the other has what it had. */
 static void assert_not_installed(struct two *t, uint64_t index, const char *text)
 {
@@ -587,6 +617,7 @@ int main(void)
                 TEST(test_an_install_replaces_everything),
                 TEST(test_an_install_of_a_torn_state),
                 TEST(test_what_is_left_over_goes),
+                TEST(test_a_part_that_does_not_go_on_goes),
                 TEST(test_what_is_damaged_is_not_installed),
                 TEST(test_what_is_no_database_is_not_installed),
         };

@@ -273,6 +273,64 @@ static void test_a_late_first_piece_changes_nothing(void **state UNUSED)
         cores_done(&c);
 }
 
+/* What has come in is dropped as soon as it cannot go on. */
+static void test_a_part_is_dropped_with_its_leader(void **state UNUSED)
+{
+        struct raft_message m = {.kind = RAFT_HEARTBEAT, .from = 2, .to = 3};
+        struct raft_event e = {.kind = RAFT_RECEIVE, .message = &m};
+        struct cores c;
+        uint64_t last;
+
+        begin(&c, &last);
+        want(&c);
+        ready(&c, last);
+        for (int i = 0; i < 2; i++) {
+                fill(&c);
+                cores_deliver(&c, &c.queue[0]);
+        }
+        assert_int_equal(c.nodes[3].incoming, 200);
+        cores_lose(&c);
+        cores_run(&c, 100); /* its leader is still there */
+        assert_int_equal(c.nodes[3].incoming, 200);
+        m.term = c.nodes[3].term + 1;
+        assert_int_equal(cores_step(&c, 3, &e), 0);
+        assert_int_equal(c.nodes[3].term, m.term);
+        assert_int_equal(c.nodes[3].incoming, 0);
+        cores_done(&c);
+}
+
+static void test_a_part_of_what_the_log_has_is_dropped(void **state UNUSED)
+{
+        struct raft_members members = {.n = 1, .of = {{.id = 1, .is_voter = true}}};
+        struct raft_bytes *bytes = raft_bytes_new("0123456789", 10);
+        struct raft_entry entries[2] = {{1, RAFT_ENTRY_NOOP, NULL}, {1, RAFT_ENTRY_NOOP, NULL}};
+        struct raft_message m = {.kind = RAFT_CHUNK, .from = 1, .to = 3, .term = 1};
+        struct raft_event e = {.kind = RAFT_RECEIVE, .message = &m};
+        struct cores c;
+
+        cores_init(&c, 3);
+        m.chunk.transfer = 1;
+        m.chunk.index = 2;
+        m.chunk.index_term = 1;
+        m.chunk.size = 20;
+        m.chunk.len = 10;
+        m.chunk.bytes = bytes;
+        m.chunk.members = &members;
+        assert_int_equal(cores_step(&c, 3, &e), 0);
+        assert_int_equal(c.nodes[3].incoming, 10);
+        m = (struct raft_message){.kind = RAFT_APPEND, .from = 1, .to = 3, .term = 1};
+        m.append.entries = entries;
+        m.append.n_entries = 2;
+        m.append.commit = 1;
+        assert_int_equal(cores_step(&c, 3, &e), 0);
+        assert_int_equal(c.nodes[3].incoming, 10); /* not agreed yet */
+        m.append.commit = 2;
+        assert_int_equal(cores_step(&c, 3, &e), 0);
+        assert_int_equal(c.nodes[3].incoming, 0);
+        raft_bytes_unref(bytes);
+        cores_done(&c);
+}
+
 static void test_pieces_that_cannot_be_are_refused(void **state UNUSED)
 {
         struct raft_members members = {.n = 1, .of = {{.id = 1, .is_voter = true}}};
@@ -456,6 +514,8 @@ int main(void)
                 cmocka_unit_test(test_a_receiver_that_starts_anew_gets_all_again),
                 cmocka_unit_test(test_two_transfers_are_not_mixed),
                 cmocka_unit_test(test_a_late_first_piece_changes_nothing),
+                cmocka_unit_test(test_a_part_is_dropped_with_its_leader),
+                cmocka_unit_test(test_a_part_of_what_the_log_has_is_dropped),
                 cmocka_unit_test(test_pieces_that_cannot_be_are_refused),
                 cmocka_unit_test(test_a_snapshot_resets_the_members),
                 cmocka_unit_test(test_a_snapshot_of_what_is_here),
