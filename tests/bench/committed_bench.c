@@ -3,7 +3,9 @@
  * ZeroMQ and CURVE, against a real manager. Their containers start at once. Measures a service's
  * create to all of its tasks RUNNING, as the progress stream tells it.
  *
- *   committed_bench SOCKET TCP-ENDPOINT TOKEN IMAGE AGENTS REPLICAS
+ *   committed_bench NAME SOCKET ENDPOINT[,ENDPOINT...] TOKEN IMAGE AGENTS REPLICAS
+ *
+ * NAME is what the figure begins with; agents are spread over the endpoints of the managers.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -50,7 +52,9 @@ struct bench {
         size_t n_agents, n_joined, n_sessions;
         uint64_t replicas;
         struct join_token token;
-        const char *endpoint, *image;
+        const char *name, *image;
+        char **endpoints;
+        size_t n_endpoints;
         struct list steps;
         int64_t created_us;
         bool is_created;
@@ -217,10 +221,10 @@ static void on_control(void *arg, const uint8_t *p, size_t n)
                  r->progress->running == b->replicas) {
                 double s = (double)(time_mono_us() - b->created_us) / 1e6;
 
-                printf("{\"figure\":\"committed: %zu agents, %llu replicas, create to all "
-                       "RUNNING\","
+                printf("{\"figure\":\"%s: %zu agents, %llu replicas, create to all RUNNING\","
                        "\"value\":%.0f,\"unit\":\"tasks/s\",\"aim\":\"30000\"}\n",
-                       b->n_agents, (unsigned long long)b->replicas, (double)b->replicas / s);
+                       b->name, b->n_agents, (unsigned long long)b->replicas,
+                       (double)b->replicas / s);
                 loop_stop(b->loop);
         }
 }
@@ -278,7 +282,7 @@ static void add_agent(struct bench *b, size_t i)
         struct fake_agent *a = &b->agents[i];
         struct agent_ports mine = ports;
         struct agent_config config = {.seed = i, .description = &a->description};
-        struct net_client_config c = {.endpoint = b->endpoint,
+        struct net_client_config c = {.endpoint = b->endpoints[i % b->n_endpoints],
                                       .keys = &a->keys,
                                       .server_key = b->token.cluster_key,
                                       .arg = a,
@@ -338,23 +342,25 @@ int main(int argc, char **argv)
         uint64_t n_agents;
         struct err err = {0};
 
-        if (argc != 7 || join_token_parse(argv[3], &b.token, &err) < 0 ||
-            parse_u64(argv[5], &n_agents) < 0 || parse_u64(argv[6], &b.replicas) < 0) {
+        if (argc != 8 || join_token_parse(argv[4], &b.token, &err) < 0 ||
+            parse_u64(argv[6], &n_agents) < 0 || parse_u64(argv[7], &b.replicas) < 0) {
                 fprintf(stderr,
-                        "usage: committed_bench SOCKET ENDPOINT TOKEN IMAGE AGENTS REPLICAS"
-                        " %s\n",
+                        "usage: committed_bench NAME SOCKET ENDPOINT[,ENDPOINT...] TOKEN IMAGE"
+                        " AGENTS REPLICAS %s\n",
                         err.text);
                 return 2;
         }
         raise_descriptor_limit();
-        b.endpoint = argv[2];
-        b.image = argv[4];
+        b.name = argv[1];
+        b.endpoints = str_split(argv[3], ',');
+        b.n_endpoints = strv_len(b.endpoints);
+        b.image = argv[5];
         b.n_agents = n_agents;
         list_init(&b.steps);
         b.loop = loop_new();
         b.net = net_new(b.loop);
         net_set_sockets_max(b.net, (int)n_agents * 2 + 64);
-        struct net_client_config c = {.endpoint = argv[1], .arg = &b, .on_message = on_control};
+        struct net_client_config c = {.endpoint = argv[2], .arg = &b, .on_message = on_control};
         if (net_connect(b.net, &c, &b.control, &err) < 0) {
                 fprintf(stderr, "%s\n", err.text);
                 return 1;
