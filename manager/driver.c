@@ -25,6 +25,7 @@
 #define ANNOUNCE_MS   1000  /* between two tries to tell the leader of another address */
 #define OUTSIDE_MS    15000 /* that one that has joined waits to be taken in */
 #define ASK_MS        2000  /* without a leader, until others are asked whether it is a member */
+#define PATIENCE_MS   5000  /* with one that is silent, and its machine is there: it may be busy */
 #define LOG_BYTES_MAX ((size_t)64 << 20)
 #define LOG_KEEP      ((size_t)1 << 20)
 
@@ -632,7 +633,8 @@ static int open_replica(struct driver *d, struct err *err)
         struct replica_config config = {
                 .start = {.id = c->state->id,
                           .now_ms = time_now().mono_ms,
-                          .settings = {.entry_bytes_max = DB_ENTRY_BYTES_MAX,
+                          .settings = {.patience_ms = PATIENCE_MS,
+                                       .entry_bytes_max = DB_ENTRY_BYTES_MAX,
                                        .log_bytes_max = LOG_BYTES_MAX,
                                        .log_keep_bytes = LOG_KEEP},
                           .term = c->state->term,

@@ -33,7 +33,7 @@ struct peers_config {
         void *arg;
         void (*on_message)(void *arg, uint64_t from, const Swarm__PeerMessage *m);
         /* The link to it broke: what was sent may be lost. It is tried again. A machine that is
-         * gone without a word is noticed within NET_VANISHED_MS. */
+         * gone without a word is noticed within NET_LOST_MS. */
         void (*on_broken)(void *arg, uint64_t id);
 };
 

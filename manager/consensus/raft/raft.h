@@ -28,12 +28,12 @@ struct raft_settings {             /* 0: the default */
         int64_t heartbeat_ms;      /* 100 */
         int64_t election_min_ms;   /* 500 */
         int64_t election_max_ms;   /* 1000 */
+        int64_t patience_ms;       /* none: with one that is silent while the link to it stands */
         size_t entry_bytes_max;    /* 64 MiB: of a proposal */
         size_t append_bytes_max;   /* 1 MiB: of a message; one entry may be larger */
         size_t inflight_bytes_max; /* 8 MiB: sent to one member, not yet answered */
         size_t chunk_bytes;        /* 512 KiB: of a piece of a snapshot */
-        size_t log_bytes_max;      /* 256 MiB: of the log in memory; half of it for
-                                      members that lag */
+        size_t log_bytes_max;      /* 256 MiB: in memory; half of it for members that lag */
         size_t log_keep_bytes;     /* 8 MiB: never cut, for a later leader */
 };
 
@@ -66,7 +66,7 @@ enum raft_event_kind {
         RAFT_TRANSFER, /* hand leadership to peer; 0: to whoever is best */
         RAFT_READ,     /* returns the round that will confirm it */
         RAFT_PERSISTED,
-        RAFT_LEADER_GONE,    /* the link to peer broke: if it led, this one may stand soon */
+        RAFT_LINK_BROKE,     /* to peer: if it led, this one may stand soon */
         RAFT_SNAPSHOT_READY, /* snapshot; its index 0: it cannot be made now */
         RAFT_CUT /* the log up to index is not needed; returns where it starts now (or before) */
 };
