@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -192,12 +193,26 @@ static void take_lines(int stream, int64_t us, bool is_end)
         n_held[stream] = n - at;
 }
 
+/* A terminal that nobody has open reads as if it were over, though the program may open it again.
+ * From the first such moment on one descriptor of ours keeps it open, until the program ends. */
+static bool keep_terminal(int master)
+{
+        static int slave = -1;
+
+        if (slave >= 0)
+                close(slave); /* it was hung up */
+        slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+        return slave >= 0;
+}
+
 void log_read(int stream)
 {
         size_t have = n_held[stream];
         ssize_t n = read(shim.out_fd[stream], held[stream] + have, SHIM_LOG_LINE_MAX - have);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n < 0 && errno == EIO && keep_terminal(shim.out_fd[stream]))
                 return;
         if (n <= 0) {
                 take_lines(stream, wall_us(), true);

@@ -1,4 +1,5 @@
-/* The log that a supervisor writes, where that is hard: on a disk that has no room. */
+/* The log that a supervisor writes, where that is hard: on a disk that has no room, of a terminal
+ * that nobody has open. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -145,6 +146,39 @@ static void test_rotation_without_room(void **state UNUSED)
         leave_disk();
 }
 
+/* A moment in which nobody has the terminal open is not its end: neither for the log, nor for the
+ * program that opens it again. */
+static void test_terminal_that_is_opened_again(void **state UNUSED)
+{
+        static const struct {
+                const char *script, *output;
+        } cases[] = {
+                {"echo one; exec </dev/null >/tmp/o 2>&1; until test -e /tmp/on; do sleep 0.01; "
+                 "done; echo two >/dev/console; "
+                 "exec </dev/console >/dev/console 2>&1; echo three; exit 7",
+                 "one\r\ntwo\r\nthree\r\n"},
+                {"echo one; exec </dev/null >/tmp/o 2>&1; until test -e /tmp/on; do sleep 0.01; "
+                 "done; echo -n end >/dev/console; exit 7",
+                 "one\r\nend\n"},
+        };
+        char *argv[4];
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct container_config c = rig_script(&rig, argv, cases[i].script);
+
+                c.tty = true;
+                assert_int_equal(rig_start(&rig, &c), 0);
+                wait_for_file(c.id, "/tmp/o");
+                wait_until_taken(c.id);
+                assert_int_equal(rig_exec(&rig, c.id, "touch /tmp/on", 5000), 0);
+                rig_wait_exit(&rig);
+                rig_read_log(&rig, c.id);
+                assert_string_equal(rig_output, cases[i].output);
+                assert_int_equal(rig.exit.status, 7);
+                rig_remove(&rig, c.id);
+        }
+}
+
 static int set_up(void **state UNUSED)
 {
         return rig_open(&rig, NULL) ? 0 : -1;
@@ -160,6 +194,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_rotation_without_room),
+                cmocka_unit_test(test_terminal_that_is_opened_again),
         };
 
         return cmocka_run_group_tests(tests, set_up, tear_down);
