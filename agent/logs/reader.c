@@ -19,6 +19,7 @@ struct reader {
         struct id id;
         int64_t since_us;
         int fd;
+        off_t offset;      /* of data in the file; what was read begins at a record */
         bool is_last_read; /* the file was rotated away: one more look, then the next one */
         bool is_skipping;  /* until the end of a damaged record */
         ino_t last_inode;  /* 0: lines are read as they come */
@@ -152,9 +153,8 @@ static int begin_at(struct reader *r, int64_t tail)
                                 break;
                 }
         }
-        if (fd >= 0)
-                lseek(fd, offset, SEEK_SET);
         r->fd = fd;
+        r->offset = offset;
         return MIN(fd, 0);
 }
 
@@ -304,35 +304,73 @@ static int take_line(struct reader *r, struct reader_line *ret)
 /* How many bytes may be read now. */
 static size_t allowed(const struct reader *r)
 {
-        size_t n = MIN(READER_LINE_MAX - r->end, CHUNK_BYTES);
-        off_t left;
-
-        if (!r->last_inode || own_inode(r) != r->last_inode)
-                return n;
-        left = r->last_size - lseek(r->fd, 0, SEEK_CUR);
-        return left <= 0 ? 0 : MIN(n, (size_t)left);
+        if (!is_last(r, r->fd))
+                return READER_LINE_MAX;
+        return (size_t)MIN(MAX(r->last_size - r->offset, 0), READER_LINE_MAX);
 }
 
-/* More bytes of the file: their number, 0 at its end. */
-static ssize_t fill(struct reader *r)
+static bool is_record_begin(const struct reader *r, off_t place)
 {
-        ssize_t n;
+        char before;
 
+        return place == 0 || (pread(r->fd, &before, 1, place - 1) == 1 && before == '\n');
+}
+
+/* Where the record begins that a place of the file lies in; -1: it is not to be found. */
+static off_t record_at(const struct reader *r, off_t place)
+{
+        size_t n = (size_t)MIN(place, READER_LINE_MAX);
+
+        if (pread(r->fd, r->data, n, place - (off_t)n) != (ssize_t)n)
+                return -1;
+        const char *newline = memrchr(r->data, '\n', n);
+
+        if (!newline)
+                return n == (size_t)place ? 0 : -1;
+        return place - (off_t)n + (newline - r->data) + 1;
+}
+
+/* A file is cut back to its last whole record when the disk does not take the next one, and may
+ * have grown anew since: what follows is read from where a record begins now. */
+static void find_record(struct reader *r)
+{
+        struct stat st;
+
+        if (fstat(r->fd, &st) == 0 && st.st_size < r->offset) {
+                r->offset = st.st_size;
+                r->is_skipping = false;
+        }
+        if (r->is_skipping || is_record_begin(r, r->offset))
+                return;
+        off_t begin = record_at(r, r->offset);
+
+        if (begin < 0)
+                r->is_skipping = true;
+        else
+                r->offset = begin;
+}
+
+/* Reads on from the first record that is not taken yet, of which nothing is kept meanwhile. 1:
+ * there is one now, or a part of what is skipped; 0: the file is at its end; -errno. */
+static int fill(struct reader *r)
+{
         if (!r->data)
                 r->data = xmalloc(READER_LINE_MAX);
-        if (r->begin > 0)
-                memmove(r->data, r->data + r->begin, r->end - r->begin);
-        r->end -= r->begin;
-        r->begin = 0;
-        if (r->end == READER_LINE_MAX) {
-                r->end = 0;
-                r->is_skipping = true;
-        }
-        n = read(r->fd, r->data + r->end, allowed(r));
+        r->offset += (off_t)r->begin;
+        r->begin = r->end = 0;
+        find_record(r);
+        ssize_t n = pread(r->fd, r->data, allowed(r), r->offset);
+
         if (n < 0)
                 return errno == EINTR || errno == EAGAIN ? 0 : -errno;
-        r->end += (size_t)n;
-        return n;
+        r->end = (size_t)n;
+        if (n > 0 && memchr(r->data, '\n', (size_t)n))
+                return 1;
+        if (n < READER_LINE_MAX) /* all that there is of it is read again when there is more */
+                return 0;
+        r->begin = (size_t)n;
+        r->is_skipping = true;
+        return 1;
 }
 
 /* Takes the next file over. A torn record at the end of a file never becomes whole. */
@@ -340,6 +378,7 @@ static void switch_to(struct reader *r, int fd)
 {
         close(r->fd);
         r->fd = fd;
+        r->offset = 0;
         r->begin = r->end = 0;
         r->is_last_read = r->is_skipping = false;
 }
@@ -381,21 +420,16 @@ static int go_on(struct reader *r)
 int reader_next(struct reader *r, struct reader_line *ret)
 {
         for (;;) {
-                ssize_t n;
-
                 if (take_line(r, ret))
                         return 1;
-                n = fill(r);
-                if (n < 0)
-                        return (int)n;
-                if (n > 0)
-                        continue;
-                int more = go_on(r);
+                int more = fill(r);
+                if (more == 0)
+                        more = go_on(r);
                 if (more < 0)
                         return more;
                 if (more == 0) {
-                        if (r->end == 0)
-                                free(STEAL_PTR(r->data)); /* many are followed and few speak */
+                        free(STEAL_PTR(r->data)); /* many are followed and few speak */
+                        r->end = 0;
                         return 0;
                 }
         }

@@ -265,6 +265,52 @@ static void a_torn_line_is_given_once_it_is_whole(void **state)
         reader_close(r);
 }
 
+/* A full disk: what was written of a record is cut off again, and others come in its place. */
+static void a_file_may_be_cut_back(void **state)
+{
+        static const struct {
+                const char *kept, *cut;
+                int n_read;              /* records that come of both */
+                const char *then, *text; /* written in place of cut, and what comes of it */
+        } cases[] = {
+                {"1 o F one\n", "2 o F torn", 1, "3 o F three\n", "three"},
+                {"1 o F one\n", "2 o F torn", 1, "3 o F 3\n", "3"},
+                {"1 o F one\n", "2 o F tor", 1, "3 o F 3\n", "3"},
+                {"1 o F one\n", "2 o F two\n3 o F torn", 2, "4 o F long enough, and longer\n",
+                 "long enough, and longer"},
+                {"1 o F one\n", "2 o F two\n3 o F torn", 2, "4 o F 4\n", NULL},
+                {"", "2 o F torn", 0, "3 o F three\n", "three"},
+                {"", "2 o F torn", 0, "", NULL},
+        };
+        struct fixture *f = *state;
+        _cleanup_free_ char *path = path_of(f, TASK, 0);
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct reader_line line;
+
+                append(f, cases[i].kept);
+                append(f, cases[i].cut);
+                struct reader *r = open_reader(f, -1, 0);
+
+                for (int n = 0; n < cases[i].n_read; n++)
+                        assert_int_equal(reader_next(r, &line), 1);
+                assert_int_equal(reader_next(r, &line), 0);
+                assert_int_equal(truncate(path, (off_t)strlen(cases[i].kept)), 0);
+                append(f, cases[i].then);
+                if (cases[i].text) {
+                        assert_int_equal(reader_next(r, &line), 1);
+                        assert_int_equal(line.len, strlen(cases[i].text));
+                        assert_memory_equal(line.text, cases[i].text, line.len);
+                }
+                assert_int_equal(reader_next(r, &line), 0);
+                append(f, "9 o F last\n");
+                assert_int_equal(reader_next(r, &line), 1);
+                assert_int_equal(line.time_us, 9);
+                reader_close(r);
+                assert_int_equal(unlink(path), 0);
+        }
+}
+
 static void the_last_lines_may_lie_in_several_files(void **state)
 {
         struct fixture *f = *state;
@@ -691,6 +737,7 @@ int main(void)
                 T(numbers_may_be_missing),
                 T(a_file_that_cannot_be_opened_is_told),
                 T(a_torn_line_is_given_once_it_is_whole),
+                T(a_file_may_be_cut_back),
                 T(the_last_lines_may_lie_in_several_files),
                 T(damaged_records_are_passed_over),
                 T(a_reader_may_end_at_what_there_is),
