@@ -50,6 +50,7 @@ struct tail {
         struct list link;
         struct id task;
         int64_t last_n, since_us; /* what is asked for */
+        bool goes_on;             /* what comes after the records of since_us, too */
         struct reader *reader;    /* NULL: it has not begun yet */
         int watch;                /* of inotify; -1: none */
         int error;                /* why it cannot be begun; 0: it can */
@@ -265,6 +266,8 @@ static int open_reader(struct agent_logs *s, const struct stream *st, struct tai
         if (st->follow)
                 watch(s, t); /* before reading, so that nothing falls in between */
         int r = reader_open(&source, t->task, t->last_n, t->since_us, &t->reader);
+        if (r == 0 && t->goes_on)
+                reader_go_on(t->reader);
         if (r == 0 && !st->follow) /* however fast the container writes, there is an end */
                 r = reader_end_here(t->reader);
         return r;
@@ -420,6 +423,7 @@ void agent_logs_start(struct agent_logs *s, const Swarm__LogStart *m)
                 }
                 t->last_n = m->tasks[i]->tail;
                 t->since_us = m->tasks[i]->since_us;
+                t->goes_on = m->tasks[i]->goes_on;
                 t->watch = -1;
                 t->has_news = true;
                 t->has_ended = !s->ports.is_live(s->ports.arg, t->task);

@@ -10,14 +10,20 @@
 
 #include "shared/base/mem.h"
 
-#define CHUNK_BYTES (16u << 10)
-#define OPEN_TRIES  8
-#define DIGITS_MAX  19
+#define CHUNK_BYTES (16 << 10)
+#define HEAD_MAX    32
+/* Where a line begins is not looked for beyond so much of the other descriptor's lines. */
+#define LOOK_BACK_BYTES_MAX (256 << 10)
+#define OPEN_TRIES          8
+#define DIGITS_MAX          19
 
 struct reader {
         struct reader_source source;
         struct id id;
         int64_t since_us;
+        bool has_part;      /* since_us is that of a record that was had */
+        bool is_partial[2]; /* by descriptor: the last record, */
+        bool is_old[2];     /* and whether its line is from before since_us */
         int fd;
         off_t offset;      /* of data in the file; what was read begins at a record */
         bool is_last_read; /* the file was rotated away: one more look, then the next one */
@@ -93,69 +99,116 @@ static struct place find_own(const struct reader *r)
         return find_file(r, own_inode(r));
 }
 
+/* "<us> <o|e> <F|P> <text>". False: damaged. */
+static bool parse(const char *p, size_t n, struct reader_line *ret)
+{
+        int64_t time_us = 0;
+        size_t i = 0;
+
+        while (i < n && i < DIGITS_MAX - 1 && p[i] >= '0' && p[i] <= '9')
+                time_us = time_us * 10 + (p[i++] - '0');
+        if (i == 0 || n - i < 5 || p[i] != ' ' || (p[i + 1] != 'o' && p[i + 1] != 'e') ||
+            p[i + 2] != ' ' || (p[i + 3] != 'F' && p[i + 3] != 'P') || p[i + 4] != ' ')
+                return false;
+        *ret = (struct reader_line){.time_us = time_us,
+                                    .fd = p[i + 1] == 'o' ? 1 : 2,
+                                    .is_partial = p[i + 3] == 'P',
+                                    .text = p + i + 5,
+                                    .len = n - i - 5};
+        return true;
+}
+
 /* --- where to begin ----------------------------------------------------------------------------
  */
 
-/* Walks back over *tail records from the end of a file; the offset where they begin, and what is
- * left of tail. */
-static int64_t seek_back(int fd, int64_t *tail)
+/* What is wanted in going back from the newest record: the last lines. A line may be several
+ * records, with the other descriptor's between them. */
+struct back {
+        int64_t left;      /* lines of which nothing was seen yet */
+        bool has_seen[2];  /* by descriptor */
+        bool is_wanted[2]; /* its line that was seen last: older records may belong to it */
+        int64_t beyond;    /* bytes since there was one that is wanted */
+};
+
+static bool is_all_found(const struct back *b)
 {
-        char buf[CHUNK_BYTES];
-        int64_t end = lseek(fd, 0, SEEK_END);
-        bool is_end = true;
+        return b->left == 0 &&
+               ((!b->is_wanted[0] && !b->is_wanted[1]) || b->beyond > LOOK_BACK_BYTES_MAX);
+}
 
-        while (end > 0) {
-                int64_t from = MAX(end - (int64_t)sizeof(buf), 0);
-                ssize_t n = pread(fd, buf, (size_t)(end - from), from);
+/* The next older record: is it wanted? */
+static bool look_back(struct back *b, const struct reader_line *l)
+{
+        int i = l->fd - 1;
 
-                if (n != end - from)
-                        return 0;
-                for (ssize_t i = n - 1; i >= 0; i--) {
-                        if (buf[i] != '\n')
+        if (!l->is_partial || !b->has_seen[i]) { /* another line ends here */
+                b->is_wanted[i] = b->left > 0;
+                b->left -= b->left > 0;
+        }
+        b->has_seen[i] = true;
+        if (b->is_wanted[i])
+                b->beyond = 0;
+        return b->is_wanted[i];
+}
+
+/* Goes back through a file; the offset of the oldest record that is wanted, -1: none is. What
+ * comes after the last newline is not whole yet. */
+static int64_t seek_back(int fd, struct back *b)
+{
+        char buf[CHUNK_BYTES + HEAD_MAX];
+        int64_t end = lseek(fd, 0, SEEK_END), found = -1;
+        bool has_end = false;
+
+        while (end > 0 && !is_all_found(b)) {
+                int64_t from = MAX(end - CHUNK_BYTES, 0), size = end - from;
+                ssize_t n = pread(fd, buf, (size_t)size + HEAD_MAX, from);
+
+                if (n < size)
+                        break;
+                b->beyond += size;
+                for (int64_t i = size - 1; i >= -(from == 0) && !is_all_found(b); i--) {
+                        struct reader_line line;
+
+                        if (i >= 0 && buf[i] != '\n')
                                 continue;
-                        if (!is_end && --*tail == 0)
-                                return from + i + 1;
-                        is_end = false;
+                        if (has_end && parse(buf + i + 1, (size_t)(n - i - 1), &line) &&
+                            look_back(b, &line))
+                                found = from + i + 1;
+                        has_end = true;
                 }
                 end = from;
         }
-        if (!is_end)
-                --*tail;
-        return 0;
+        return found;
 }
 
-/* Opens the file in which the last `tail` records begin, at their place. */
+/* Opens the file in which the last `tail` lines begin, at their place. */
 static int begin_at(struct reader *r, int64_t tail)
 {
-        int fd = -ENOENT, n;
+        struct back b = {.left = tail};
         int64_t offset = 0;
 
-        for (n = 0;; n++) {
-                int next = open_file(r, n);
+        r->fd = -ENOENT;
+        for (int n = 0; !is_all_found(&b) || r->fd < 0; n++) {
+                int fd = open_file(r, n);
 
-                if (next == -ENOENT)
+                if (fd == -ENOENT)
                         continue;
-                if (next == -ERANGE)
+                if (fd == -ERANGE)
                         break;
-                if (fd >= 0)
+                if (fd >= 0 && tail >= 0)
+                        offset = tail == 0 ? lseek(fd, 0, SEEK_END) : seek_back(fd, &b);
+                if (fd >= 0 && offset < 0 && r->fd >= 0) {
                         close(fd);
-                fd = next;
+                        continue;
+                }
+                if (r->fd >= 0)
+                        close(r->fd);
+                r->fd = fd;
+                r->offset = MAX(offset, 0);
                 if (fd < 0)
-                        return fd;
-                offset = 0;
-                if (tail == 0) {
-                        offset = lseek(fd, 0, SEEK_END);
                         break;
-                }
-                if (tail > 0) {
-                        offset = seek_back(fd, &tail);
-                        if (tail <= 0)
-                                break;
-                }
         }
-        r->fd = fd;
-        r->offset = offset;
-        return MIN(fd, 0);
+        return MIN(r->fd, 0);
 }
 
 int reader_open(const struct reader_source *source, struct id id, int64_t tail, int64_t since_us,
@@ -186,6 +239,11 @@ int reader_open(const struct reader_source *source, struct id id, int64_t tail, 
         }
         *ret = r;
         return 0;
+}
+
+void reader_go_on(struct reader *r)
+{
+        r->has_part = true;
 }
 
 int reader_end_here(struct reader *r)
@@ -264,23 +322,15 @@ void reader_close(struct reader *r)
 /* --- lines -------------------------------------------------------------------------------------
  */
 
-/* "<us> <o|e> <F|P> <text>". False: damaged. */
-static bool parse(const char *p, size_t n, struct reader_line *ret)
+/* A line is of the time at which it began. */
+static bool is_due(struct reader *r, const struct reader_line *l)
 {
-        int64_t time_us = 0;
-        size_t i = 0;
+        int i = l->fd - 1;
 
-        while (i < n && i < DIGITS_MAX - 1 && p[i] >= '0' && p[i] <= '9')
-                time_us = time_us * 10 + (p[i++] - '0');
-        if (i == 0 || n - i < 5 || p[i] != ' ' || (p[i + 1] != 'o' && p[i + 1] != 'e') ||
-            p[i + 2] != ' ' || (p[i + 3] != 'F' && p[i + 3] != 'P') || p[i + 4] != ' ')
-                return false;
-        *ret = (struct reader_line){.time_us = time_us,
-                                    .fd = p[i + 1] == 'o' ? 1 : 2,
-                                    .is_partial = p[i + 3] == 'P',
-                                    .text = p + i + 5,
-                                    .len = n - i - 5};
-        return true;
+        if (!r->is_partial[i] || r->has_part)
+                r->is_old[i] = l->time_us < r->since_us;
+        r->is_partial[i] = l->is_partial;
+        return !r->is_old[i];
 }
 
 /* The next record of what was read: 1, or 0 when there is no whole one. */
@@ -295,7 +345,7 @@ static int take_line(struct reader *r, struct reader_line *ret)
                 r->begin += (size_t)(newline - p) + 1;
                 if (r->is_skipping)
                         r->is_skipping = false;
-                else if (parse(p, (size_t)(newline - p), ret) && ret->time_us >= r->since_us)
+                else if (parse(p, (size_t)(newline - p), ret) && is_due(r, ret))
                         return 1;
         }
         return 0;

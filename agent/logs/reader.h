@@ -30,10 +30,13 @@ struct reader_line {
         size_t len;
 };
 
-/* Begins at the last `tail` records (-1: at the first), and skips what is older than since_us.
- * -ENOENT: there is no log yet. */
+/* Begins at the last `tail` lines (-1: at the first), and skips those that began before since_us. A
+ * line is as many records as it takes. -ENOENT: there is no log yet. */
 int reader_open(const struct reader_source *source, struct id id, int64_t tail, int64_t since_us,
                 struct reader **ret);
+/* An earlier reader came as far as since_us, perhaps within a line: records of that time and later
+ * are given, whatever line they belong to. */
+void reader_go_on(struct reader *r);
 /* What is written from now on is not given. -errno: then it goes on as before. */
 int reader_end_here(struct reader *r);
 /* No path leads to the files any more, soon, and nothing more is written: those that are yet to be

@@ -458,6 +458,7 @@ static void tell_start(struct ask *k, tell_fn *tell, void *arg)
                 tasks[i].task_id = wire_id(k->tasks[i].id, ids + i * ID_BYTES);
                 tasks[i].tail = k->tasks[i].tail;
                 tasks[i].since_us = k->tasks[i].since_us;
+                tasks[i].goes_on = k->tasks[i].last.time_us > 0;
                 list[i] = &tasks[i];
         }
         start.stream = k->number;

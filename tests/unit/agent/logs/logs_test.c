@@ -336,6 +336,68 @@ static void the_last_lines_may_lie_in_several_files(void **state)
         reader_close(r);
 }
 
+/* A line is as many records as it takes, by turns with those of the other descriptor, and over
+ * several files: '|' stands for a rotation. */
+static void lines_may_be_many_records(void **state)
+{
+        static const struct {
+                const char *log; /* records: time, descriptor, kind, and text */
+                int64_t tail, since_us;
+                bool goes_on;
+                const char *texts; /* that come */
+        } cases[] = {
+                {"1oFa 2oPb 3oPc 4oFd", 1, 0, false, "bcd"},
+                {"1oFa 2oPb 3oPc 4oFd", 2, 0, false, "abcd"},
+                {"1oFa 2oPb 3oPc 4oFd", 3, 0, false, "abcd"},
+                {"1oPa 2oPb | 3oPc 4oFd", 1, 0, false, "abcd"},
+                {"1oFa 2oPb | 3oPc | 4oFd", 1, 0, false, "bcd"},
+                {"1oFa | 2oFb | 3oFc", 1, 0, false, "c"},
+                {"1oFa | 2oFb | 3oFc", 2, 0, false, "bc"},
+                {"1oFa 2oFb | ", 1, 0, false, "b"},
+                {"1oFa 2oPb 3oPc", 1, 0, false, "bc"},
+                {"1oFa 2oPb 3eFc 4oPd 5oFe", 1, 0, false, "bcde"},
+                {"1eFa 2oPb 3eFc 4oPd 5oFe", 2, 0, false, "bcde"},
+                {"1eFa 2oPb 3eFc 4oPd 5oFe", 3, 0, false, "abcde"},
+                {"1oFa 2eFb 3oFc", 1, 0, false, "c"},
+                {"1oFa 2eFb 3oFc", 2, 0, false, "bc"},
+                {"1oPa 2oPb 3oFc", 0, 0, false, ""},
+                {"1oPa 2oPb 3oFc 4oFd", -1, 2, false, "d"},
+                {"1oPa 2oPb 3oFc 4oFd", -1, 2, true, "bcd"},
+                {"1oPa 2eFb 3oFc 4oFd", -1, 2, false, "bd"},
+                {"1oFa 2oPb 3oFc 4oFd", -1, 2, false, "bcd"},
+                {"1oPa 2oPb 3oFc 4oFd", 2, 3, false, "d"},
+        };
+        struct fixture *f = *state;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_buf_ struct buf texts = {0};
+                struct reader_line line;
+
+                append(f, "");
+                for (const char *p = cases[i].log; *p; p++) {
+                        if (*p == '|')
+                                rotate(f);
+                        if (*p == ' ' || *p == '|')
+                                continue;
+                        _cleanup_free_ char *record =
+                                xasprintf("%c %c %c %c\n", p[0], p[1], p[2], p[3]);
+
+                        append(f, record);
+                        p += 3;
+                }
+                struct reader *r = open_reader(f, cases[i].tail, cases[i].since_us);
+
+                if (cases[i].goes_on)
+                        reader_go_on(r);
+                while (reader_next(r, &line) == 1)
+                        buf_append(&texts, line.text, line.len);
+                assert_string_equal(buf_str(&texts), cases[i].texts);
+                reader_close(r);
+                assert_int_equal(io_remove_tree(AT_FDCWD, f->dir), 0);
+                assert_int_equal(io_mkdir_all(f->dir, 0700), 0);
+        }
+}
+
 static void damaged_records_are_passed_over(void **state)
 {
         struct fixture *f = *state;
@@ -739,6 +801,7 @@ int main(void)
                 T(a_torn_line_is_given_once_it_is_whole),
                 T(a_file_may_be_cut_back),
                 T(the_last_lines_may_lie_in_several_files),
+                T(lines_may_be_many_records),
                 T(damaged_records_are_passed_over),
                 T(a_reader_may_end_at_what_there_is),
                 T(a_reader_ends_before_newer_files),

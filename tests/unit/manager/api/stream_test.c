@@ -496,6 +496,7 @@ static void test_log_follow(void **state UNUSED)
         const Swarm__LogStart *again = take_start(&r, &n);
         assert_non_null(again);
         assert_int_equal(again->tasks[0]->since_us, 500);
+        assert_true(again->tasks[0]->goes_on);
         assert_int_equal(again->tasks[0]->tail, -1);
         stream = again->stream;
         assert_memory_equal(take(&r)->log->lines[0]->text.data, "a", 1);
@@ -583,6 +584,7 @@ static void test_log_of_many_tasks_goes_on(void **state UNUSED)
                 t = store_find_task(r.store, id);
                 assert_int_equal(start->tasks[i]->since_us, t->slot % 50 == 0 ? 1000 + t->slot : 0);
                 assert_int_equal(start->tasks[i]->tail, t->slot % 50 == 0 ? -1 : 10);
+                assert_int_equal(start->tasks[i]->goes_on, t->slot % 50 == 0);
         }
         assert_null(take_start(&r, &n));
         core_close(&r);
