@@ -12,49 +12,16 @@
 
 /* --- is a task of the spec in force? -----------------------------------------------------------*/
 
-static bool is_packed_equal(const Swarm__TaskSpec *a, const Swarm__TaskSpec *b)
-{
-        _cleanup_buf_ struct buf x = {0}, y = {0};
-
-        WIRE_PACK(a, &x);
-        WIRE_PACK(b, &y);
-        return x.len == y.len && (x.len == 0 || !memcmp(x.data, y.data, x.len));
-}
-
-static enum spec_diff compare(const Swarm__TaskSpec *a, const Swarm__TaskSpec *b)
-{
-        Swarm__TaskSpec x = *a, y = *b;
-
-        if (is_packed_equal(a, b))
-                return SPEC_SAME;
-        x.placement = y.placement = NULL;
-        return is_packed_equal(&x, &y) ? SPEC_PLACEMENT : SPEC_OTHER;
-}
-
-static enum spec_diff compare_cached(struct orch_service *os, const struct spec *a,
-                                     const struct spec *b)
-{
-        struct spec_compared *c = &os->compared[a->version % COMPARE_CACHE_SIZE];
-
-        if (c->a != a->version || c->b != b->version)
-                *c = (struct spec_compared){a->version, b->version,
-                                            compare(a->msg->task, b->msg->task)};
-        return c->diff;
-}
-
 bool task_is_outdated(struct orch_service *os, const struct task *task)
 {
-        return task->spec->version != os->service->spec->version &&
-               compare_cached(os, task->spec, os->service->spec) == SPEC_OTHER;
+        return spec_diffs_get(&os->diffs, task->spec, os->service->spec) == SPEC_OTHER;
 }
 
 bool task_is_dirty(struct orch_service *os, const struct task *task)
 {
         const struct spec *spec = os->service->spec;
 
-        if (task->spec->version == spec->version)
-                return false;
-        switch (compare_cached(os, task->spec, spec)) {
+        switch (spec_diffs_get(&os->diffs, task->spec, spec)) {
         case SPEC_SAME: return false;
         case SPEC_PLACEMENT:
                 return !task->node || !constraint_spec_is_met(spec, task->node) ||

@@ -4,12 +4,12 @@
 #pragma once
 
 #include "manager/orchestrator/orchestrator.h"
+#include "manager/store/diff.h"
 
 struct orchestrator;
 
-#define SLOT_CHUNK         32    /* slots allocated together */
-#define OLD_TASK_WAIT_MS   60000 /* longest wait for a replaced task to stop */
-#define COMPARE_CACHE_SIZE 4
+#define SLOT_CHUNK       32    /* slots allocated together */
+#define OLD_TASK_WAIT_MS 60000 /* longest wait for a replaced task to stop */
 
 /* Where a slot stands in the update of its service: bits, several may be set (update.c). */
 enum slot_phase {
@@ -42,14 +42,6 @@ struct global_slot {
         struct node *node;
 };
 
-/* What a version of a task's spec is to another. */
-enum spec_diff { SPEC_SAME, SPEC_PLACEMENT, SPEC_OTHER };
-
-struct spec_compared {
-        uint64_t a, b; /* versions; 0: empty */
-        enum spec_diff diff;
-};
-
 struct update {
         bool is_active;
         struct slot **queue; /* slots to be updated, NULL for one that is gone */
@@ -70,6 +62,6 @@ struct orch_service {
         size_t occupied;    /* slots that are */
         uint64_t seen_version;
         struct update update;
-        struct spec_compared compared[COMPARE_CACHE_SIZE];
+        struct spec_diffs diffs;
         struct list global_link; /* orchestrator.globals */
 };

@@ -55,6 +55,12 @@ void counts_add(struct counts *c, uint32_t node, int by)
         slot->n += (uint32_t)by;
 }
 
+void counts_clear(struct counts *c)
+{
+        free(c->slots);
+        *c = (struct counts){0};
+}
+
 static struct failures *failures_find(const struct sservice *ss, uint64_t version, uint32_t node)
 {
         for (size_t i = 0; i < ss->n_failures; i++)

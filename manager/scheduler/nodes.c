@@ -55,7 +55,7 @@ void nodes_count(struct scheduler *s, const struct task *task, struct node *node
         uint32_t i = nodes_index(s, node);
 
         s->nodes[i].tasks += (uint32_t)by;
-        counts_add(&sservice_get(s, task->service)->counts, i, by);
+        sservice_count(sservice_get(s, task->service), task->spec, i, by);
         if (by < 0)
                 nodes_touch(s, i);
 }
@@ -160,10 +160,18 @@ struct sservice *sservice_get(UNUSED struct scheduler *s, struct service *servic
         if (!ss) {
                 ss = xnew(struct sservice);
                 ss->service = service;
+                ss->seen_version = service->spec->version;
                 list_init(&ss->groups);
                 service->sched = ss;
         }
         return ss;
+}
+
+void sservice_count(struct sservice *ss, const struct spec *spec, uint32_t node, int by)
+{
+        counts_add(&ss->counts, node, by);
+        if (sservice_is_old(ss, spec))
+                counts_add(&ss->old, node, by);
 }
 
 void sservice_free(UNUSED struct scheduler *s, struct sservice *ss)
@@ -171,7 +179,8 @@ void sservice_free(UNUSED struct scheduler *s, struct sservice *ss)
         if (!ss)
                 return;
         ss->service->sched = NULL;
-        free(ss->counts.slots);
+        counts_clear(&ss->counts);
+        counts_clear(&ss->old);
         free(ss->failures);
         free(ss);
 }

@@ -65,6 +65,7 @@ struct failures {
 /* counts.c */
 uint32_t counts_get(const struct counts *c, uint32_t node);
 void counts_add(struct counts *c, uint32_t node, int by);
+void counts_clear(struct counts *c);
 struct sservice;
 void failures_add(struct sservice *ss, uint64_t version, uint32_t node, int64_t at_ms);
 /* How often the version failed there within the period; 0 if less than FAILURES_MANY times. */

@@ -4,15 +4,23 @@
  * log nodes), no allocation, nothing of the store is touched: the caller writes the decisions down.
  *
  * Rank of `spread`, best first: fewest recent failures of the version (if many), fewest tasks of
- * the service, most of the scarcer of CPU and memory left after placing (as a fraction of what can
- * be reserved), fewest tasks, lowest id. `binpack`: failures, least left, most tasks, lowest id.
+ * the service that will be left once its update is through, fewest of it at all, most of the
+ * scarcer of CPU and memory left after placing (as a fraction of what can be reserved), fewest
+ * tasks, lowest id. `binpack`: failures, least left, most tasks, lowest id.
  */
 #include <string.h>
 
 #include "manager/scheduler/scheduler_internal.h"
 
-#define MINE_MAX   ((1u << 24) - 1)
-#define FAILED_MAX 255u
+/* Parts of a key, from the high bits down. */
+#define FAILED_SHIFT 60
+#define LEFT_SHIFT   44
+#define OLD_SHIFT    28
+#define FAILED_MAX   ((1u << (64 - FAILED_SHIFT)) - 1)
+#define MINE_MAX     ((1u << (FAILED_SHIFT - LEFT_SHIFT)) - 1)
+#define USED_MAX     ((1u << OLD_SHIFT) - 1)
+
+_Static_assert(FAILED_MAX >= FAILURES_KEPT && MINE_MAX >= NODE_TASKS_MAX, "they fit into a key");
 
 void place_scratch(struct scheduler *s, const struct sservice *ss)
 {
@@ -28,7 +36,7 @@ void place_scratch(struct scheduler *s, const struct sservice *ss)
                         s->mine[ss->counts.slots[i].node - 1] = ss->counts.slots[i].n;
 }
 
-/* How much of the node is used after placing, 0..UINT32_MAX: the scarcer resource. */
+/* How much of the node is used after placing, 0..USED_MAX: the scarcer resource. */
 static uint32_t used_after(const struct demand *d, const struct snode *n)
 {
         double left = 1, l;
@@ -40,7 +48,7 @@ static uint32_t used_after(const struct demand *d, const struct snode *n)
                 left = l;
         if (left < 0)
                 left = 0;
-        return (uint32_t)((1 - left) * UINT32_MAX);
+        return (uint32_t)((1 - left) * USED_MAX);
 }
 
 static struct key key_of(const struct demand *d, const struct snode *n, const struct candidate *c)
@@ -49,9 +57,11 @@ static struct key key_of(const struct demand *d, const struct snode *n, const st
         uint64_t failed = MIN(c->failed, FAILED_MAX), used = used_after(d, n);
 
         if (p && p->strategy == STRATEGY_BINPACK)
-                return (struct key){failed << 56 | (UINT32_MAX - used),
+                return (struct key){failed << FAILED_SHIFT | (USED_MAX - used),
                                     (uint64_t)(UINT32_MAX - n->tasks) << 32 | n->rank};
-        return (struct key){failed << 56 | (uint64_t)MIN(c->mine, MINE_MAX) << 32 | used,
+        return (struct key){failed << FAILED_SHIFT |
+                                    (uint64_t)MIN(c->mine - c->old, MINE_MAX) << LEFT_SHIFT |
+                                    (uint64_t)MIN(c->old, MINE_MAX) << OLD_SHIFT | used,
                             (uint64_t)n->tasks << 32 | n->rank};
 }
 
@@ -79,7 +89,8 @@ uint32_t place_candidates(struct scheduler *s, const struct sservice *ss, const 
                 if (filter_node(d, &s->nodes[i], s->mine[i]) != FILTER_PASSED)
                         continue;
                 struct candidate *c = &s->heap[n++];
-                *c = (struct candidate){.node = i, .mine = s->mine[i]};
+                *c = (struct candidate){
+                        .node = i, .mine = s->mine[i], .old = counts_get(&ss->old, i)};
                 c->key = key_of(d, &s->nodes[i], c);
         }
         for (size_t i = 0; i < ss->n_failures; i++) {
@@ -102,8 +113,9 @@ bool place_on(struct scheduler *s, struct sservice *ss, const struct demand *d, 
         n->cpu_free -= d->cpu;
         n->memory_free -= d->memory;
         n->tasks++;
-        counts_add(&ss->counts, c->node, 1);
+        sservice_count(ss, d->spec, c->node, 1);
         s->mine[c->node] = ++c->mine;
+        c->old += sservice_is_old(ss, d->spec);
         if (n->cpu_free < d->cpu || n->memory_free < d->memory || d->max_per_node ||
             n->tasks >= NODE_TASKS_MAX) {
                 if (filter_node(d, n, c->mine) != FILTER_PASSED)

@@ -145,10 +145,28 @@ static void on_node(void *arg, struct node *node, enum change_kind kind)
                 nodes_refresh(s, node);
 }
 
+/* Another version may be in force: what of the service is old is counted anew. */
+static void count_old(struct scheduler *s, struct sservice *ss)
+{
+        struct task *task;
+
+        if (ss->seen_version == ss->service->spec->version)
+                return;
+        ss->seen_version = ss->service->spec->version;
+        counts_clear(&ss->old);
+        LIST_FOREACH (task, &ss->service->tasks, service_link) {
+                if (hold_of(task->state, task->desired, task->node).counts &&
+                    sservice_is_old(ss, task->spec))
+                        counts_add(&ss->old, nodes_index(s, task->node), 1);
+        }
+}
+
 static void on_service(void *arg, struct service *service, enum change_kind kind)
 {
         if (kind == CHANGE_REMOVED)
                 sservice_free(arg, service->sched);
+        else if (service->sched)
+                count_old(arg, service->sched);
 }
 
 static void load(struct scheduler *s)
@@ -293,7 +311,7 @@ static void place_fixed(struct scheduler *s, struct task *task)
                 n->cpu_free -= d.cpu;
                 n->memory_free -= d.memory;
                 n->tasks++;
-                counts_add(&ss->counts, index, 1);
+                sservice_count(ss, task->spec, index, 1);
                 assign(s, task, index, &d);
         } else {
                 place_scratch(s, ss);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "manager/scheduler/nodes_internal.h"
+#include "manager/store/diff.h"
 
 #define RETELL_MS         1000 /* a large group is told a new reason at most this often */
 #define RETELL_TASKS      1000 /* what is large */
@@ -26,6 +27,11 @@ struct group {
 struct sservice {
         struct service *service;
         struct counts counts;
+        /* Of these, tasks that an update replaces: they are of another version, which says another
+         * thing than the one in force. */
+        struct counts old;
+        uint64_t seen_version; /* the one in force when they were counted */
+        struct spec_diffs diffs;
         struct failures *failures;
         size_t n_failures;
         struct list groups;
@@ -40,6 +46,7 @@ struct candidate {
         struct key key;
         uint32_t node; /* index */
         uint32_t mine; /* tasks of the service there */
+        uint32_t old;  /* of these, what an update replaces */
         uint32_t failed;
 };
 
@@ -77,6 +84,8 @@ uint32_t nodes_index(const struct scheduler *s, const struct node *node);
 void nodes_reserve(struct scheduler *s, const struct task *task, struct node *node, int by);
 void nodes_count(struct scheduler *s, const struct task *task, struct node *node, int by);
 struct sservice *sservice_get(struct scheduler *s, struct service *service);
+/* The service's count of tasks on the node, of the version that they were made from. */
+void sservice_count(struct sservice *ss, const struct spec *spec, uint32_t node, int by);
 void sservice_free(struct scheduler *s, struct sservice *ss);
 
 /* filter.c */
@@ -106,6 +115,13 @@ void heap_down(struct candidate *heap, uint32_t n, uint32_t i);
 /* tree.c: the same with `--placement-pref`: candidates are in s->heap */
 size_t place_in_tree(struct scheduler *s, struct sservice *ss, const struct demand *d,
                      uint32_t n_candidates, size_t n, uint32_t *ret_nodes);
+
+static inline bool sservice_is_old(struct sservice *ss, const struct spec *spec)
+{
+        const struct spec *in_force = ss->service->spec;
+
+        return spec != in_force && spec_diffs_get(&ss->diffs, spec, in_force) == SPEC_OTHER;
+}
 
 static inline bool key_is_less(struct key a, struct key b)
 {

@@ -1,8 +1,9 @@
 /*
  * `--placement-pref spread=node.labels.X`, several levels: a tree whose branches are the values of
  * a label (nodes without it form one branch), its leaves the heaps of place.c. Each task goes down
- * the branch that has fewest tasks of the service, of equals the one with the best node. All nodes
- * count for a branch, also those that can take nothing; only those that can are in the heaps.
+ * the branch that has fewest tasks of the service (those that an update leaves before all), of
+ * equals the one with the best node. All nodes count for a branch, also those that can take
+ * nothing; only those that can are in the heaps.
  */
 #include <string.h>
 
@@ -14,16 +15,25 @@ struct branch {
         uint32_t n_children;
         struct candidate *heap; /* of a leaf */
         uint32_t n;
-        uint64_t tasks;  /* of the service, in the branch */
+        uint64_t tasks;  /* of the service, in the branch: those an update leaves, those it does not
+                          */
         struct key best; /* of the node that it would give */
 };
 
 /* A node with its labels; sorted by them. */
 struct tree_row {
         const char *labels[SPREAD_LEVELS_MAX];
-        uint32_t node, mine;
+        uint32_t node;
+        uint64_t tasks;              /* as of a branch */
         struct candidate *candidate; /* NULL: takes nothing */
 };
+
+#define TREE_LEFT_SHIFT 32
+
+static uint64_t count_of(uint32_t mine, uint32_t old)
+{
+        return (uint64_t)(mine - old) << TREE_LEFT_SHIFT | old;
+}
 
 static const char *find_label(Swarm__KeyValue *const *labels, size_t n, const char *key)
 {
@@ -105,7 +115,7 @@ static struct branch build(const struct tree_row *rows, uint32_t n, size_t level
         struct branch b = {.heap = *to};
 
         for (uint32_t i = 0; i < n; i++)
-                b.tasks += rows[i].mine;
+                b.tasks += rows[i].tasks;
         if (level == levels) {
                 for (uint32_t i = 0; i < n; i++)
                         if (rows[i].candidate)
@@ -153,7 +163,7 @@ static uint32_t place_one(struct scheduler *s, struct sservice *ss, const struct
                 if (b->n > 0)
                         heap_down(b->heap, b->n, 0);
         }
-        b->tasks++;
+        b->tasks += count_of(1, sservice_is_old(ss, d->spec));
         set_best(b);
         return node;
 }
@@ -173,7 +183,7 @@ size_t place_in_tree(struct scheduler *s, struct sservice *ss, const struct dema
                 if (!s->nodes[i].is_used)
                         continue;
                 row->node = i;
-                row->mine = s->mine[i];
+                row->tasks = count_of(s->mine[i], counts_get(&ss->old, i));
                 if (next < n_candidates && s->heap[next].node == i)
                         row->candidate = &s->heap[next++];
                 for (size_t l = 0; l < levels; l++)
