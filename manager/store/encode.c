@@ -23,6 +23,7 @@ static void encode_node(const struct node *node, struct object_msg *ret)
         m->version = node->version;
         m->manager_id = node->manager_id;
         m->manager_address = node->manager_address;
+        wire_unknown_lend(node->unknown, m);
 }
 
 static void encode_service(const struct service *service, struct object_msg *ret)
@@ -39,13 +40,15 @@ static void encode_service(const struct service *service, struct object_msg *ret
         m->updated_ms = service->updated_ms;
         m->version = service->version;
         m->is_removing = service->is_removing;
-        if (u->state == UPDATE_NONE && !u->message)
+        wire_unknown_lend(service->unknown, m);
+        if (u->state == UPDATE_NONE && !u->message && !u->unknown)
                 return;
         swarm__update_status__init(&ret->update);
         ret->update.state = u->state;
         ret->update.started_ms = u->started_ms;
         ret->update.completed_ms = u->completed_ms;
         ret->update.message = u->message;
+        wire_unknown_lend(u->unknown, &ret->update);
         m->update_status = &ret->update;
 }
 
@@ -57,6 +60,7 @@ static void encode_spec(const struct spec *spec, struct object_msg *ret)
         m->service_id = wire_id(spec->service_id, ret->ids[0]);
         m->spec_version = spec->version;
         m->spec = (ProtobufCBinaryData){spec->packed_len, spec->packed};
+        wire_unknown_lend(spec->unknown, m);
 }
 
 static void encode_task(const struct task *task, struct object_msg *ret)
@@ -82,6 +86,7 @@ static void encode_task(const struct task *task, struct object_msg *ret)
         m->failures = task->failures;
         m->attempts = task->attempts;
         m->of_update = task->flags & TASK_FLAG_UPDATE;
+        wire_unknown_lend(task->unknown, m);
         if (task->generic) {
                 m->generic = task->generic->generic;
                 m->n_generic = task->generic->n_generic;

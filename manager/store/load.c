@@ -32,6 +32,13 @@ static void queue(struct store *s, enum row_table kind, void *object, uint64_t r
                 row_queue_put(s, kind, object);
 }
 
+/* In the place of what the object had. */
+static void keep_unknown(struct wire_unknown **place, const void *msg)
+{
+        free(*place);
+        *place = wire_unknown_copy(msg);
+}
+
 /* What an object refers to is not there. */
 static int unresolved(const struct store *s, uint64_t row)
 {
@@ -85,6 +92,7 @@ int load_node(struct store *s, const Swarm__Node *msg, uint64_t row)
         free(node->manager_address);
         node->manager_address =
                 str_is_empty(msg->manager_address) ? NULL : xstrdup(msg->manager_address);
+        keep_unknown(&node->unknown, msg);
         node->row = settle(s, ROW_NODES, node, is_new, row);
         node_link(s, node);
         queue(s, ROW_NODES, node, row);
@@ -104,6 +112,7 @@ static void replace_spec(struct spec **place, struct spec *spec)
 static void set_update_status(struct service *service, const Swarm__UpdateStatus *u)
 {
         free(service->update.message);
+        free(service->update.unknown);
         service->update = (struct update_status){0};
         if (!u)
                 return;
@@ -111,6 +120,7 @@ static void set_update_status(struct service *service, const Swarm__UpdateStatus
         service->update.started_ms = u->started_ms;
         service->update.completed_ms = u->completed_ms;
         service->update.message = str_is_empty(u->message) ? NULL : xstrdup(u->message);
+        service->update.unknown = wire_unknown_copy(u);
 }
 
 int load_service(struct store *s, const Swarm__Service *msg, uint64_t row)
@@ -140,6 +150,7 @@ int load_service(struct store *s, const Swarm__Service *msg, uint64_t row)
         service->version = msg->version;
         service->is_removing = msg->is_removing;
         set_update_status(service, msg->update_status);
+        keep_unknown(&service->unknown, msg);
         service->row = settle(s, ROW_SERVICES, service, is_new, row);
         if (is_new)
                 service_link(s, service);
@@ -168,6 +179,7 @@ int load_spec(struct store *s, const Swarm__SpecVersion *msg, uint64_t row)
                    memcmp(spec->packed, msg->spec.data, msg->spec.len) != 0) {
                 return -EBADMSG;
         }
+        keep_unknown(&spec->unknown, msg);
         spec->row = settle(s, ROW_SPECS, spec, is_new, row);
         queue(s, ROW_SPECS, spec, row);
         return 0;
@@ -202,6 +214,7 @@ static void set_task(struct store *s, struct task *task, const Swarm__Task *msg)
         task->state_ms = msg->state_ms;
         task->running_ms = msg->running_ms;
         task->not_before_ms = msg->not_before_ms;
+        keep_unknown(&task->unknown, msg);
         wire_free(task->generic);
         task->generic = NULL;
         if (msg->n_generic) {

@@ -97,6 +97,7 @@ static void free_task(struct store *s, struct task *task)
         text_put(s, task->message);
         text_put(s, task->error);
         wire_free(task->generic);
+        free(task->unknown);
         free(task);
 }
 
@@ -106,6 +107,7 @@ static void free_node(struct node *node)
         free(node->manager_address);
         wire_free(node->labels);
         wire_free(node->description);
+        free(node->unknown);
         free(node);
 }
 
@@ -120,12 +122,15 @@ void object_free(struct store *s, enum row_table kind, void *object)
 
                 free(service->name);
                 free(service->update.message);
+                free(service->update.unknown);
+                free(service->unknown);
                 free(service);
         } else if (kind == ROW_SPECS) {
                 struct spec *spec = object;
 
                 protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)spec->msg, NULL);
                 free(spec->packed);
+                free(spec->unknown);
                 free(spec);
         } else if (kind == ROW_IMAGES) {
                 struct image *image = object;

@@ -131,7 +131,8 @@ void store_set_update_status(struct store *s, struct service *service, enum upda
         char *copy = str_is_empty(message) ? NULL : xstrdup(message);
 
         free(service->update.message);
-        service->update = (struct update_status){state, started_ms, completed_ms, copy};
+        free(service->update.unknown); /* of the status that was */
+        service->update = (struct update_status){state, started_ms, completed_ms, copy, NULL};
         changed(s, service);
 }
 

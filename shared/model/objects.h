@@ -20,6 +20,8 @@ struct spec {
         uint8_t *packed; /* as it came, to be handed on byte for byte */
         size_t packed_len;
 
+        struct wire_unknown *unknown; /* of its SpecVersion; as in all objects below */
+
         struct id key; /* store: of its index, made of service id and version */
         uint64_t row;
         uint8_t dirty;
@@ -29,6 +31,7 @@ struct update_status {
         enum update_state state;
         int64_t started_ms, completed_ms; /* wall clock */
         char *message;                    /* NULL: none */
+        struct wire_unknown *unknown;
 };
 
 struct service {
@@ -41,6 +44,7 @@ struct service {
         int64_t created_ms, updated_ms;
         uint64_t version; /* counts changes of this object */
         bool is_removing;
+        struct wire_unknown *unknown;
 
         struct list tasks; /* task.service_link, in order of creation */
         size_t task_count;
@@ -73,6 +77,7 @@ struct task {
         int64_t created_ms, state_ms, running_ms, not_before_ms; /* wall clock, 0: none */
         char *message, *error;                                   /* NULL: none */
         Swarm__Resources *generic; /* claimed generic resources, NULL: none */
+        struct wire_unknown *unknown;
 
         struct list service_link, node_link;
         struct list stage_link; /* of the one stage that waits for something of this task */
@@ -93,6 +98,7 @@ struct node {
         char *manager_address; /* HOST:PORT of that; NULL: none */
         int64_t created_ms, updated_ms;
         uint64_t version;
+        struct wire_unknown *unknown;
 
         struct list tasks; /* task.node_link */
         size_t task_count; /* of all states */

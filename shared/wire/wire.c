@@ -115,6 +115,41 @@ void *wire_dup(const void *message)
         return copy;
 }
 
+struct wire_unknown {
+        unsigned n;
+        ProtobufCMessageUnknownField fields[];
+};
+
+struct wire_unknown *wire_unknown_copy(const void *message)
+{
+        const ProtobufCMessage *m = message;
+        size_t head =
+                sizeof(struct wire_unknown) + m->n_unknown_fields * sizeof(*m->unknown_fields);
+        size_t bytes = 0;
+
+        if (m->n_unknown_fields == 0)
+                return NULL;
+        for (unsigned i = 0; i < m->n_unknown_fields; i++)
+                bytes += m->unknown_fields[i].len;
+        struct wire_unknown *u = xmalloc(head + bytes);
+        uint8_t *to = (uint8_t *)u + head;
+        u->n = m->n_unknown_fields;
+        for (unsigned i = 0; i < u->n; i++) {
+                u->fields[i] = m->unknown_fields[i];
+                u->fields[i].data = memcpy(to, m->unknown_fields[i].data, u->fields[i].len);
+                to += u->fields[i].len;
+        }
+        return u;
+}
+
+void wire_unknown_lend(const struct wire_unknown *u, void *message)
+{
+        ProtobufCMessage *m = message;
+
+        m->n_unknown_fields = u ? u->n : 0;
+        m->unknown_fields = u ? (ProtobufCMessageUnknownField *)(uintptr_t)u->fields : NULL;
+}
+
 /* A varint at *i, which is moved behind it. */
 static bool take_varint(const uint8_t *p, size_t n, size_t *i, uint64_t *ret)
 {

@@ -39,6 +39,13 @@ void wire_free(void *message); /* of wire_unpack_heap and wire_dup; NULL is fine
 /* Deep copy on the heap, unknown fields included. */
 void *wire_dup(const void *message);
 
+/* The fields of a message that this version does not know, kept for those that do; NULL: none.
+ * One block of memory: free() it. */
+struct wire_unknown;
+struct wire_unknown *wire_unknown_copy(const void *message);
+/* The message shows them as its own, as long as they live. */
+void wire_unknown_lend(const struct wire_unknown *u, void *message);
+
 /* The number of the last top-level field in [first, 2^29) of a packed message, without unpacking
  * it: which kind of a oneof it is. 0: none; -EBADMSG: no message at all. */
 int wire_peek_kind(const uint8_t *p, size_t n, uint32_t first);
