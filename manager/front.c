@@ -10,10 +10,8 @@
 #include "shared/base/mem.h"
 #include "shared/wire/wire.h"
 
-#define CONTROL_KIND_FIRST 10 /* Request.kind: the fields from here on */
-#define AGENT_KIND_FIRST   2  /* AgentMessage.kind */
-#define SESSION_MAX        64
-#define TOO_MANY_WAIT      "manager: too many requests are waiting"
+#define SESSION_MAX   64
+#define TOO_MANY_WAIT "manager: too many requests are waiting"
 
 /* Where a node's messages go: the newest connection that it has spoken on. */
 struct route {
@@ -114,7 +112,7 @@ static bool take_image_create(struct front *f, uint64_t connection, const Swarm_
  * turn. */
 static bool take_bytes_request(struct front *f, uint64_t connection, const uint8_t *p, size_t n)
 {
-        if (is_for_turn(wire_peek_kind(p, n, CONTROL_KIND_FIRST)))
+        if (is_for_turn(wire_peek_kind(&swarm__request__descriptor, p, n)))
                 return false;
         const Swarm__Request *q = unpack_request(f, p, n);
         if (!q)
@@ -236,7 +234,7 @@ static void on_agent(struct front *f, const struct relay_sender *from, const uin
 {
         struct peer peer = {.connection = from->number, .node = gate_node(f->gate, from->key)};
         bool is_known = !id_is_zero(peer.node);
-        int kind = wire_peek_kind(p, n, AGENT_KIND_FIRST);
+        int kind = wire_peek_kind(&swarm__agent_message__descriptor, p, n);
         /* A manager that joins has the key of its machine's agent, and another connection. */
         bool is_routed = is_known && kind != SWARM__AGENT_MESSAGE__KIND_JOIN;
 

@@ -13,8 +13,7 @@
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 
-#define CONTROL_KIND_FIRST 10         /* Request.kind: the fields from here on */
-#define REQUEST_TAG_NUMBER (1 << 3)   /* likewise of a Response */
+#define REQUEST_TAG_NUMBER (1 << 3)   /* the first field of a Request and of a Response */
 #define OWN_CONNECTION     UINT64_MAX /* none of net's: what this manager says itself */
 #define GONE_MAX           20000
 
@@ -280,7 +279,7 @@ static bool is_answered(int kind)
 
 static void note_request(struct conn *c, const uint8_t *p, size_t n)
 {
-        int kind = wire_peek_kind(p, n, CONTROL_KIND_FIRST);
+        int kind = wire_peek_kind(&swarm__request__descriptor, p, n);
         uint64_t number = request_number(p, n);
 
         c->is_client = true;

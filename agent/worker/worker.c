@@ -402,10 +402,15 @@ static int assign_one(struct worker *w, struct now now, const Swarm__TaskAssignm
         struct spec *spec;
         struct work *t;
 
-        if (wire_get_id(&m->task_id, &id) < 0 || wire_get_id(&m->service_id, &service) < 0 ||
-            !task_state_is_valid(m->desired))
+        if (wire_get_id(&m->task_id, &id) < 0 || wire_get_id(&m->service_id, &service) < 0)
                 return -EBADMSG;
         t = map_get_id(&w->tasks, id);
+        if (!task_state_is_valid(m->desired)) {
+                /* The manager is newer than we are: what is there stays as it is. */
+                if (t)
+                        t->epoch = w->epoch;
+                return 0;
+        }
         if (t && !t->fsm.is_removed && !t->is_stray) {
                 t->epoch = w->epoch;
                 if (task_fsm_want(&t->fsm, m->desired))

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/raft.pb-c.h"
 #include "shared/base/list.h"
 #include "shared/base/log.h"
 #include "shared/base/mem.h"
@@ -158,7 +159,7 @@ static enum lane_kind lane_of(const Swarm__PeerMessage *m)
 {
         if (m->kind_case != SWARM__PEER_MESSAGE__KIND_RAFT)
                 return LANE_RELAY;
-        int kind = wire_peek_kind(m->raft.data, m->raft.len, RAFT_PREVOTE);
+        int kind = wire_peek_kind(&swarm__raft_message__descriptor, m->raft.data, m->raft.len);
         return kind == RAFT_APPEND || kind == RAFT_CHUNK ? LANE_LOG : LANE_URGENT;
 }
 

@@ -184,9 +184,9 @@ static bool skip_value(const uint8_t *p, size_t n, size_t *i, unsigned wire_type
         return true;
 }
 
-int wire_peek_kind(const uint8_t *p, size_t n, uint32_t first)
+int wire_peek_kind(const ProtobufCMessageDescriptor *d, const uint8_t *p, size_t n)
 {
-        int kind = 0;
+        int known = 0, unknown = 0;
 
         for (size_t i = 0; i < n;) {
                 uint64_t tag;
@@ -194,10 +194,14 @@ int wire_peek_kind(const uint8_t *p, size_t n, uint32_t first)
                 if (!take_varint(p, n, &i, &tag) || tag >> 3 == 0 || tag >> 32 ||
                     !skip_value(p, n, &i, tag & 7))
                         return -EBADMSG;
-                if (tag >> 3 >= first)
-                        kind = (int)(tag >> 3);
+                const ProtobufCFieldDescriptor *f =
+                        protobuf_c_message_descriptor_get_field(d, (unsigned)(tag >> 3));
+                if (!f)
+                        unknown = (int)(tag >> 3);
+                else if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+                        known = (int)f->id;
         }
-        return kind;
+        return known ? known : unknown;
 }
 
 ProtobufCBinaryData wire_id(struct id id, uint8_t storage[ID_BYTES])

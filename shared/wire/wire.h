@@ -46,9 +46,10 @@ struct wire_unknown *wire_unknown_copy(const void *message);
 /* The message shows them as its own, as long as they live. */
 void wire_unknown_lend(const struct wire_unknown *u, void *message);
 
-/* The number of the last top-level field in [first, 2^29) of a packed message, without unpacking
- * it: which kind of a oneof it is. 0: none; -EBADMSG: no message at all. */
-int wire_peek_kind(const uint8_t *p, size_t n, uint32_t first);
+/* Which field of its oneof a packed message has, without unpacking it: the number. If it has none
+ * that is known, that of its last unknown field: a kind of a later version. 0: none; -EBADMSG: no
+ * message at all. */
+int wire_peek_kind(const ProtobufCMessageDescriptor *d, const uint8_t *p, size_t n);
 
 /* An id as a bytes field that points into storage (ID_BYTES), and back. */
 ProtobufCBinaryData wire_id(struct id id, uint8_t storage[ID_BYTES]);

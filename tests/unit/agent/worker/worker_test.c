@@ -1,5 +1,5 @@
 /* The worker with more tasks than a node can have: those that are too many are rejected, each by
- * itself, and the others go on. */
+ * itself, and the others go on. And what a newer manager may say. */
 #include "tests/lib/unit.h"
 
 #include <string.h>
@@ -13,9 +13,11 @@
 #define TOO_MANY  1000
 
 struct fixture {
+        struct agent_ports ports;
         struct worker worker;
         struct report report;
         size_t prepared, sets;
+        uint32_t desired;
 };
 
 static void port_prepare(void *arg, const struct agent_task *t UNUSED)
@@ -62,7 +64,7 @@ static int give_set(struct fixture *f, bool is_continued)
                 tasks[i].service_id = version.service_id;
                 tasks[i].spec_version = 1;
                 tasks[i].slot = f->sets * SET_TASKS + i + 1;
-                tasks[i].desired = TASK_RUNNING;
+                tasks[i].desired = f->desired;
                 list[i] = &tasks[i];
         }
         m.is_complete = true;
@@ -97,17 +99,23 @@ static size_t count_rejected(struct fixture *f)
         return n;
 }
 
+static void begin(struct fixture *f)
+{
+        *f = (struct fixture){.ports = {.arg = f,
+                                        .container_prepare = port_prepare,
+                                        .container_remove = port_remove,
+                                        .journal_put = port_put},
+                              .desired = TASK_RUNNING};
+        report_init(&f->report);
+        worker_init(&f->worker, &f->ports, &f->report);
+        worker_on_session(&f->worker, (struct id){0, 1});
+}
+
 static void test_too_many(void **state UNUSED)
 {
-        struct fixture f = {0};
-        struct agent_ports ports = {.arg = &f,
-                                    .container_prepare = port_prepare,
-                                    .container_remove = port_remove,
-                                    .journal_put = port_put};
+        struct fixture f;
 
-        report_init(&f.report);
-        worker_init(&f.worker, &ports, &f.report);
-        worker_on_session(&f.worker, (struct id){0, 1});
+        begin(&f);
         while (f.sets * SET_TASKS < WORKER_TASKS_MAX)
                 assert_int_equal(give_set(&f, true), 0);
         assert_int_equal(give_set(&f, false), 0);
@@ -117,10 +125,30 @@ static void test_too_many(void **state UNUSED)
         worker_done(&f.worker);
 }
 
+/* The set is taken all the same, or it would be asked for again without end. */
+static void test_a_state_that_is_not_known(void **state UNUSED)
+{
+        struct fixture f;
+
+        begin(&f);
+        assert_int_equal(give_set(&f, false), 0);
+        assert_int_equal(f.prepared, SET_TASKS);
+        f.desired = 999;
+        f.sets = 0;
+        f.worker.has_set = false;
+        assert_int_equal(give_set(&f, true), 0);  /* of these tasks */
+        assert_int_equal(give_set(&f, false), 0); /* of others */
+        assert_true(f.worker.has_set);
+        assert_int_equal(f.worker.tasks.len, SET_TASKS);
+        assert_int_equal(f.prepared, SET_TASKS);
+        worker_done(&f.worker);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_too_many),
+                cmocka_unit_test(test_a_state_that_is_not_known),
         };
 
         return cmocka_run_group_tests_name("worker", tests, NULL, NULL);

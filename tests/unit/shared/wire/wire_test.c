@@ -52,6 +52,34 @@ static void test_unknown_fields_are_kept(void **state UNUSED)
         wire_free(copy);
 }
 
+/* A later version may add kinds, and fields beside them. */
+static void test_the_kind_is_told_without_unpacking(void **state UNUSED)
+{
+        static const struct {
+                const char *what;
+                int kind;
+                size_t n;
+                uint8_t bytes[12];
+        } cases[] = {
+                {"nothing at all", 0, 0, {0}},
+                {"a number alone", 0, 2, {0x08, 5}},
+                {"a kind", SWARM__REQUEST__KIND_KEEP_ALIVE, 4, {0x08, 5, 0x5a, 0}},
+                {"a field of a later version behind it",
+                 SWARM__REQUEST__KIND_KEEP_ALIVE,
+                 7,
+                 {0x08, 5, 0x5a, 0, 0xc0, 0x3e, 1}},
+                {"a kind of a later version", 200, 5, {0x08, 5, 0xc2, 0x0c, 0}},
+                {"no message", -EBADMSG, 2, {0x5a, 9}},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                int kind = wire_peek_kind(&swarm__request__descriptor, cases[i].bytes, cases[i].n);
+
+                if (kind != cases[i].kind)
+                        fail_msg("%s: %d", cases[i].what, kind);
+        }
+}
+
 static void test_ids(void **state UNUSED)
 {
         uint8_t storage[ID_BYTES];
@@ -70,6 +98,7 @@ int main(void)
                 cmocka_unit_test(test_round_trip),
                 cmocka_unit_test(test_cap),
                 cmocka_unit_test(test_unknown_fields_are_kept),
+                cmocka_unit_test(test_the_kind_is_told_without_unpacking),
                 cmocka_unit_test(test_ids),
         };
 
