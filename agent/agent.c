@@ -10,7 +10,10 @@
 #include "agent/session/session.h"
 #include "agent/worker/worker.h"
 #include "shared/base/mem.h"
+#include "shared/model/protocol.h"
 #include "shared/wire/wire.h"
+
+#define FIRST_DISPATCH_PROTOCOL 2 /* of managers that do not tell what they speak */
 
 struct agent {
         struct agent_ports ports;
@@ -201,11 +204,35 @@ bool agent_is_idle(const struct agent *a)
         return a->worker.tasks.len == 0;
 }
 
+static void on_refused(struct agent *a, struct now now, const Swarm__Refused *m)
+{
+        session_on_refused(&a->session, m, now.mono_ms);
+        if (a->ports.on_refused)
+                a->ports.on_refused(a->ports.arg, m);
+}
+
+/* The manager speaks what both understand, if it sees to that. */
+static bool agrees(struct agent *a, struct now now, const Swarm__Session *m)
+{
+        Swarm__Refused refused = SWARM__REFUSED__INIT;
+        uint32_t spoken = m->protocol ? m->protocol : FIRST_DISPATCH_PROTOCOL;
+        struct protocol_end manager = {"the manager", {spoken, spoken}};
+        struct protocol_end agent = {"this agent", DISPATCH_PROTOCOLS};
+        struct err err = {0};
+
+        if (protocol_agree("dispatch", &manager, &agent, &err) > 0)
+                return true;
+        refused.code = (uint32_t)err.code;
+        refused.text = err.text;
+        on_refused(a, now, &refused);
+        return false;
+}
+
 static void on_session(struct agent *a, struct now now, const Swarm__Session *m)
 {
         struct id node = {0};
 
-        if (!session_on_session(&a->session, m, now.mono_ms))
+        if (!agrees(a, now, m) || !session_on_session(&a->session, m, now.mono_ms))
                 return;
         wire_get_id(&m->node_id, &node);
         worker_on_session(&a->worker, node);
@@ -222,13 +249,6 @@ static void on_assignments(struct agent *a, struct now now, const Swarm__Assignm
                 a->set_by_ms = TIME_NEVER;
         else if (a->worker.is_collecting) /* a large one over a slow line: it comes */
                 a->set_by_ms = now.mono_ms + a->session.dead_ms;
-}
-
-static void on_refused(struct agent *a, struct now now, const Swarm__Refused *m)
-{
-        session_on_refused(&a->session, m, now.mono_ms);
-        if (a->ports.on_refused)
-                a->ports.on_refused(a->ports.arg, m);
 }
 
 static void on_session_message(struct agent *a, struct now now, const Swarm__ManagerMessage *m)

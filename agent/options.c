@@ -369,6 +369,7 @@ static int describe(const struct agent_options *o, Swarm__NodeDescription *d,
         d->engine_version = (char *)(uintptr_t)SWARM_VERSION;
         d->address = (char *)(uintptr_t)(o->advertise ? o->advertise : "");
         d->protocol = DISPATCH_PROTOCOL;
+        d->protocol_oldest = DISPATCH_PROTOCOL_OLDEST;
         return 0;
 }
 

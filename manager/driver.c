@@ -682,6 +682,7 @@ static int open_network(struct driver *d, struct err *err)
                                      .cluster_keys = c->cluster_keys,
                                      .id = c->state->id,
                                      .address = c->address,
+                                     .protocols = PEER_PROTOCOLS,
                                      .arg = d,
                                      .on_message = on_peer_message,
                                      .on_broken = on_peer_broken};

@@ -57,6 +57,8 @@ static void say_join(struct joining *j)
         join.role = ROLE_MANAGER;
         join.manager_id = j->id;
         join.manager_address = j->options->advertise;
+        join.peer_protocol = PEER_PROTOCOL;
+        join.peer_protocol_oldest = PEER_PROTOCOL_OLDEST;
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_JOIN;
         m.join = &join;
         WIRE_PACK(&m, &b);

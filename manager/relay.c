@@ -13,7 +13,7 @@
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 
-#define REQUEST_TAG_NUMBER (1 << 3)   /* the first field of a Request and of a Response */
+#define REQUEST_TAG_NUMBER (1 << 3)   /* the first field, also of a Response */
 #define OWN_CONNECTION     UINT64_MAX /* none of net's: what this manager says itself */
 #define GONE_MAX           20000
 

@@ -53,7 +53,8 @@ struct container {
         int retries;
         struct loop_timer *look; /* while nothing is known of its supervisor */
         int looks;
-        int owed_signal;             /* to be sent once there is a pidfd; 0: none */
+        bool is_foreign; /* its supervisor is of a version that was said not to be understood */
+        int owed_signal; /* to be sent once there is a pidfd; 0: none */
         struct loop_timer *patience; /* since it was killed: for the word of its end */
         struct err failure;          /* of a start, told once nothing is left */
         loop_fn *removed;

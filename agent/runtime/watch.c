@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "agent/runtime/runtime_internal.h"
+#include "shared/model/protocol.h"
 
 #define TEXT_MAX (SHIM_EXEC_OUTPUT + SHIM_TEXT_MAX)
 
@@ -96,6 +97,36 @@ static void on_greeted(struct container *c, const struct shim_message *m, int pi
         c->owed_signal = 0;
 }
 
+/* An older agent may find a supervisor of a newer version that no longer speaks with it. */
+static bool speaks(struct container *c, const struct shim_message *m)
+{
+        struct protocol_end supervisor = {"its supervisor",
+                                          protocol_told((uint32_t)m->value, m->version)};
+        struct protocol_end agent = {"this agent", {SHIM_OLDEST, SHIM_VERSION}};
+        struct err err = {0};
+
+        if (protocol_agree("container", &supervisor, &agent, &err) > 0)
+                return true;
+        if (!c->is_foreign)
+                log_warn("container runs on, and cannot be looked after: task=%s: %s", c->title,
+                         err.text);
+        c->is_foreign = true;
+        return false;
+}
+
+/* Greeted. -EPROTO: nothing that it says would be understood. */
+static int on_hello(struct container *c, const struct shim_message *m, int pidfd)
+{
+        if (speaks(c, m)) {
+                on_greeted(c, m, pidfd);
+                return 0;
+        }
+        if (pidfd >= 0)
+                close(pidfd);
+        container_unwatch(c);
+        return -EPROTO;
+}
+
 static void on_started(struct container *c, const struct shim_message *m, int pidfd)
 {
         if (c->phase != PHASE_STARTING) {
@@ -129,7 +160,8 @@ static void on_message(struct container *c, const struct shim_message *m, const 
                 return;
         }
         if (m->type == SHIM_HELLO && c->phase == PHASE_RUNNING) {
-                on_greeted(c, m, fd);
+                if (on_hello(c, m, fd) < 0)
+                        container_look_later(c, -EPROTO);
                 return;
         }
         if (fd >= 0)
@@ -279,7 +311,7 @@ void container_await_end(struct container *c)
 
 int container_greet(struct container *c)
 {
-        const struct shim_message m = {.type = SHIM_HELLO};
+        const struct shim_message m = {.type = SHIM_HELLO, .value = SHIM_OLDEST};
 
         return message_put(c->socket, &m, "", NULL, 0);
 }
@@ -303,10 +335,8 @@ int container_hear_greeting(struct container *c)
         int fd = -1;
         int r = message_take(c->socket, &m, text, sizeof(text), &fd);
 
-        if (r >= 0 && m.type == SHIM_HELLO) {
-                on_greeted(c, &m, fd);
-                return 0;
-        }
+        if (r >= 0 && m.type == SHIM_HELLO)
+                return on_hello(c, &m, fd);
         if (fd >= 0)
                 close(fd);
         container_unwatch(c);

@@ -73,6 +73,7 @@ static void handle(int i, const struct shim_message *m)
         switch (m->type) {
         case SHIM_HELLO:
                 reply.type = SHIM_HELLO;
+                reply.value = SHIM_OLDEST;
                 reply.pid = shim.pid;
                 reply.number = (int64_t)shim.start_time;
                 answer(i, &reply, "", shim.pidfd);

@@ -4,8 +4,9 @@
  * program's own sealed copy (SHIM_FD_EXE), and sends one SHIM_START message with descriptors; the
  * supervisor answers STARTED (with a pidfd) or FAILED, later EXITED, and serves requests, also over
  * the listening socket "sock" in the container's folder. A start that lasts is told of by PROGRESS.
- * All is in the machine's own byte order: the two are programs of one host. Versions only grow; an
- * agent speaks every older one. Compiles with glibc and musl.
+ * All is in the machine's own byte order: the two are programs of one host. An agent may take over
+ * from a supervisor of another version, older or newer: each message has the newest version that
+ * its sender speaks, HELLO the oldest as well. Compiles with glibc and musl.
  */
 #pragma once
 
@@ -13,6 +14,7 @@
 
 #define SHIM_MAGIC   0x53574d31u
 #define SHIM_VERSION 1u
+#define SHIM_OLDEST  1 /* version that is understood as well */
 
 enum { SHIM_FD_SOCKET = 3, SHIM_FD_EXE = 4 };
 
@@ -88,13 +90,15 @@ enum shim_type {
         SHIM_STARTED,   /* shim: pid, number: start time; with a pidfd */
         SHIM_FAILED,    /* shim: value: errno, status: 125..127, text: what failed */
         SHIM_EXITED,    /* shim: status, number: wall clock ms, value: killed for want of memory */
-        SHIM_HELLO,     /* agent; the shim answers with HELLO, as STARTED */
+        SHIM_HELLO,     /* agent; the shim answers with HELLO, as STARTED; both: value: SHIM_OLDEST,
+                           0 if the sender does not tell */
         SHIM_SIGNAL,    /* agent: value: the signal; answered by RESULT */
         SHIM_KILL,      /* agent: SIGKILL to the first process; answered by RESULT */
         SHIM_STATUS,    /* agent; answered by RESULT: number: log lines dropped */
         SHIM_EXEC,      /* agent: number: time-out in ms; text: arguments, each with its NUL */
         SHIM_FORGET,    /* agent, after EXITED: the container is being removed */
-        SHIM_RESULT,    /* shim: value: 0 or -errno; of EXEC also status, text: output */
+        SHIM_RESULT,    /* shim: value: 0 or -errno (ENOSYS: a request that it does not know); of
+                           EXEC also status, text: output */
         SHIM_PROGRESS,  /* shim, while it starts: something was done; text: what it is at */
 };
 

@@ -63,7 +63,8 @@ int shim_spec_check(const void *p, uint64_t n)
         const struct shim_spec *s = p;
 
         if (n < sizeof(*s) + 1 || n > SHIM_SPEC_MAX || s->magic != SHIM_MAGIC ||
-            s->version != SHIM_VERSION || s->size != n || ((const char *)p)[n - 1] != 0)
+            s->version < SHIM_OLDEST || s->version > SHIM_VERSION || s->size != n ||
+            ((const char *)p)[n - 1] != 0)
                 return -EBADMSG;
         if (!text_fits(s, s->name) || !text_fits(s, s->hostname) || !text_fits(s, s->workdir) ||
             !text_fits(s, s->user) || !text_fits(s, s->boot_id) || !text_fits(s, s->folder) ||

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 
+#include "shared/model/protocol.h"
+
 static const struct {
         Swarm__Request__KindCase kind;
         call_fn *fn;
@@ -207,14 +209,15 @@ static int check_names(struct call *c)
 
 static int handle(struct call *c)
 {
+        struct protocol_end manager = {"this manager", CONTROL_PROTOCOLS};
+        struct protocol_end client = {"the client",
+                                      protocol_told(c->q->protocol_oldest, c->q->protocol)};
         int r = check_names(c);
 
         if (r < 0)
                 return r;
-        if (c->q->protocol > CONTROL_PROTOCOL)
-                return err_set(&c->err, EPROTO,
-                               "this manager speaks control protocol %d, the client %u",
-                               CONTROL_PROTOCOL, c->q->protocol);
+        if (protocol_agree("control", &client, &manager, &c->err) < 0)
+                return -EPROTO;
         for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
                 if (handlers[i].kind == c->q->kind_case)
                         return handlers[i].fn(c);

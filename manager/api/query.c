@@ -473,6 +473,8 @@ int on_info(struct call *c)
 
         info.cluster_id = store_cluster(a->store)->msg->id;
         info.version = (char *)(uintptr_t)a->config.version;
+        info.protocol = CONTROL_PROTOCOL;
+        info.protocol_oldest = CONTROL_PROTOCOL_OLDEST;
         if (self)
                 info.node_id = wire_id(self->id, id);
         info.capacity = &capacity;

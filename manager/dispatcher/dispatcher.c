@@ -9,6 +9,7 @@
 #include "shared/base/mem.h"
 #include "shared/base/parse.h"
 #include "shared/base/str.h"
+#include "shared/model/protocol.h"
 #include "shared/wire/wire.h"
 
 /* --- sessions -----------------------------------------------------------------------------------
@@ -278,7 +279,7 @@ static void on_join(struct dispatcher *d, struct now now, struct peer from, cons
 
 /* --- registering --------------------------------------------------------------------------------
  */
-static void say_session(struct dispatcher *d, struct session *s, uint64_t answers,
+static void say_session(struct dispatcher *d, struct session *s, uint64_t answers, int protocol,
                         struct list *effects)
 {
         const Swarm__ClusterSettings *c = dispatcher_settings(d);
@@ -296,12 +297,22 @@ static void say_session(struct dispatcher *d, struct session *s, uint64_t answer
         session.node_labels = s->node->labels->labels;
         session.answers = answers;
         session.role = s->node->role;
+        session.protocol = (uint32_t)protocol;
         s->managers = d->managers;
         session.leader_key = store_cluster(d->store)->msg->public_key;
         m.session = session.session;
         m.kind_case = SWARM__MANAGER_MESSAGE__KIND_SESSION_START;
         m.session_start = &session;
         effect_agent(effects, (struct peer){.node = s->node->id}, &m);
+}
+
+/* On the version of the protocol. */
+static int agree(const Swarm__NodeDescription *d, struct err *err)
+{
+        struct protocol_end agent = {"the agent", protocol_told(d->protocol_oldest, d->protocol)};
+        struct protocol_end managers = {"the managers", DISPATCH_PROTOCOLS};
+
+        return protocol_agree("dispatch", &agent, &managers, err);
 }
 
 static void on_register(struct dispatcher *d, struct now now, struct node *node,
@@ -316,8 +327,9 @@ static void on_register(struct dispatcher *d, struct now now, struct node *node,
                 refuse(effects, to, err.code, err.text);
                 return;
         }
-        if (m->description->protocol != DISPATCH_PROTOCOL) {
-                refuse(effects, to, EPROTO, "the agent speaks another version of the protocol");
+        int protocol = agree(m->description, &err);
+        if (protocol < 0) {
+                refuse(effects, to, err.code, err.text);
                 return;
         }
         session_close(s);
@@ -328,7 +340,7 @@ static void on_register(struct dispatcher *d, struct now now, struct node *node,
         if (!node->description || !description_is_equal(node->description, m->description))
                 store_set_node_description(d->store, node, m->description, now.wall_ms);
         logs_on_session(d->logs, node->id);
-        say_session(d, s, m->number, effects);
+        say_session(d, s, m->number, protocol, effects);
         session_must_tell(d, s);
 }
 

@@ -23,8 +23,7 @@
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 
-#define PEER_PROTOCOL 1
-#define INBOUND_MAX   ((size_t)2 * RAFT_MEMBERS_MAX) /* who sends; then the oldest is forgotten */
+#define INBOUND_MAX ((size_t)2 * RAFT_MEMBERS_MAX) /* who sends; then the oldest is forgotten */
 /* What a frame counts beyond its part: so a window holds at most 512 frames, fewer than ZeroMQ's
  * queues do. */
 #define FRAME_BYTES 8192
@@ -52,6 +51,8 @@ struct peer_link {
         char address[RAFT_ADDRESS_MAX];
         struct net_client *client; /* NULL: its address is none */
         bool is_up, is_member;
+        bool is_refused;   /* it understands nothing of what we speak, and that was said */
+        uint32_t protocol; /* that is spoken */
         struct lane lanes[LANE_COUNT];
         enum lane_kind last;      /* of LANE_LOG and LANE_RELAY, which had its turn */
         uint64_t position, taken; /* up to where all is sent; and read, or lost */
@@ -67,7 +68,7 @@ struct partial {
 struct inbound {
         uint64_t from, connection;
         uint64_t told; /* the position that the sender knows to be read */
-        bool is_refused;
+        bool is_refused, is_greeted;
         struct partial partials[LANE_COUNT];
 };
 
@@ -112,7 +113,9 @@ static bool send_frame(struct peer_link *l, enum lane_kind kind)
         Swarm__PeerFrame frame = SWARM__PEER_FRAME__INIT;
 
         frame.from = l->peers->config.id;
-        frame.protocol = PEER_PROTOCOL;
+        frame.protocol = l->protocol;
+        frame.protocol_oldest = l->peers->config.protocols.oldest;
+        frame.protocol_newest = l->peers->config.protocols.newest;
         frame.part = (ProtobufCBinaryData){n, m->bytes.data + m->sent};
         frame.has_more = m->sent + n < m->bytes.len;
         frame.to = l->id;
@@ -196,12 +199,34 @@ int peers_send(struct peers *p, uint64_t to, const Swarm__PeerMessage *m)
 
 /* --- links --------------------------------------------------------------------------------------
  */
+/* The receiver says what it understands. */
+static void take_protocols(struct peer_link *l, const Swarm__PeerTaken *m)
+{
+        char name[64];
+        struct protocol_end theirs = {name, protocol_told(m->protocol_oldest, m->protocol_newest)};
+        struct protocol_end ours = {"this one", l->peers->config.protocols};
+        struct err err = {0};
+
+        if (m->protocol_newest == 0)
+                return;
+        snprintf(name, sizeof(name), "manager %llu", (unsigned long long)l->id);
+        int spoken = protocol_agree("peer", &theirs, &ours, &err);
+        if (spoken > 0)
+                l->protocol = (uint32_t)spoken;
+        else if (!l->is_refused)
+                log_warn("a manager of another version does not hear this one address=%s: %s",
+                         l->address, err.text);
+        l->is_refused = spoken < 0;
+}
+
 static void on_taken(void *arg, const uint8_t *p, size_t n)
 {
         struct peer_link *l = arg;
         _cleanup_arena_ struct wire_arena arena = {0};
         const Swarm__PeerTaken *m = wire_unpack(&arena, &swarm__peer_taken__descriptor, p, n);
 
+        if (m)
+                take_protocols(l, m);
         if (!m || m->position <= l->taken || m->position > l->position)
                 return;
         l->taken = m->position;
@@ -214,6 +239,7 @@ static void on_connected(void *arg)
 
         log_debug("link to manager is up peer=%llu", (unsigned long long)l->id);
         l->taken = l->position;
+        l->protocol = l->peers->config.protocols.oldest;
         l->is_up = true;
 }
 
@@ -361,12 +387,16 @@ static void tell_taken(struct peers *p, struct inbound *in, uint64_t position)
         Swarm__PeerTaken m = SWARM__PEER_TAKEN__INIT;
         _cleanup_buf_ struct buf b = {0};
 
-        if (position - in->told < TAKEN_EVERY)
+        if (in->is_greeted && position - in->told < TAKEN_EVERY)
                 return;
         m.position = position;
+        m.protocol_oldest = p->config.protocols.oldest;
+        m.protocol_newest = p->config.protocols.newest;
         WIRE_PACK(&m, &b);
-        if (net_send(p->config.server, in->connection, b.data, b.len) >= 0)
-                in->told = position;
+        if (net_send(p->config.server, in->connection, b.data, b.len) < 0)
+                return;
+        in->told = position;
+        in->is_greeted = true;
 }
 
 /* True: the message is whole. What does not belong to a message that is open is dropped. */
@@ -414,20 +444,28 @@ static bool is_good(const struct peers *p, const Swarm__PeerFrame *f)
                f->part.len <= PEER_PART_BYTES_MAX && f->message <= f->position;
 }
 
-static void refuse(struct inbound *in, const Swarm__PeerFrame *f)
+/* What is not understood may be said again so that it is: unless nothing would be. */
+static void refuse(const struct peers *p, struct inbound *in, const Swarm__PeerFrame *f)
 {
-        if (in->is_refused)
+        char name[64];
+        uint32_t newest = f->protocol_newest ? f->protocol_newest : f->protocol;
+        struct protocol_end theirs = {name, protocol_told(f->protocol_oldest, newest)};
+        struct protocol_end ours = {"this one", p->config.protocols};
+        struct err err = {0};
+
+        snprintf(name, sizeof(name), "manager %llu", (unsigned long long)f->from);
+        if (in->is_refused || protocol_agree("peer", &theirs, &ours, &err) > 0)
                 return;
         in->is_refused = true;
-        log_warn("a manager of another version is not heard peer=%llu protocol=%u expected=%u",
-                 (unsigned long long)f->from, f->protocol, PEER_PROTOCOL);
+        log_warn("a manager of another version is not heard address=%s: %s",
+                 text_is_valid(f->address) ? f->address : "", err.text);
 }
 
 void peers_receive(struct peers *p, uint64_t connection, const uint8_t *bytes, size_t n)
 {
         _cleanup_arena_ struct wire_arena arena = {0};
         const Swarm__PeerFrame *f = wire_unpack(&arena, &swarm__peer_frame__descriptor, bytes, n);
-        bool is_ours = f && f->protocol == PEER_PROTOCOL;
+        bool is_ours = f && protocol_has(p->config.protocols, f->protocol);
         char address[ADDRESS_TEXT_MAX];
 
         if (!f || f->from == 0 || f->from == p->config.id || (is_ours && !is_good(p, f))) {
@@ -436,13 +474,15 @@ void peers_receive(struct peers *p, uint64_t connection, const uint8_t *bytes, s
                 return;
         }
         struct inbound *in = inbound_get(p, f->from, connection);
-        if (in && !is_ours)
-                refuse(in, f);
-        if (!in || !is_ours)
+        if (!in)
                 return;
+        tell_taken(p, in, f->position);
+        if (!is_ours) {
+                refuse(p, in, f);
+                return;
+        }
         if (parse_host_port(f->address, 0, address) == 0)
                 link_set(p, f->from, address);
-        tell_taken(p, in, f->position);
         if (take_part(&in->partials[f->lane], f))
                 deliver(p, in->from, &in->partials[f->lane]);
 }

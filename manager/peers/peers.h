@@ -9,12 +9,15 @@
  * the line. At most PEER_WINDOW_BYTES are on their way to a peer, the rest waits here, and is
  * dropped when the link breaks. Nothing waits for a link that is not there.
  *
+ * Managers of several versions have links as long as they have a version of the protocol in common.
+ *
  * Whoever holds the cluster's secret key is a manager, and is believed who it is.
  */
 #pragma once
 
 #include "manager/consensus/raft/message.h"
 #include "proto/peer.pb-c.h"
+#include "shared/model/protocol.h"
 #include "shared/net/net.h"
 
 #define PEER_MESSAGE_BYTES_MAX (320u << 20) /* the largest entry, and room */
@@ -30,6 +33,7 @@ struct peers_config {
         const struct net_keys *cluster_keys; /* both ends' */
         uint64_t id;                         /* of this manager */
         const char *address;                 /* HOST:PORT of it, which others are told */
+        struct protocol_range protocols;     /* that it understands */
         void *arg;
         void (*on_message)(void *arg, uint64_t from, const Swarm__PeerMessage *m);
         /* The link to it broke: what was sent may be lost. It is tried again. A machine that is

@@ -137,6 +137,11 @@ bool task_state_is_valid(uint32_t v);
 #define LOG_TASKS_MAX        10000 /* tasks of one stream of a client */
 #define STREAM_SILENCE_MS    15000 /* a stream ends when its client says nothing for this long */
 #define DEFAULT_PORT         7377
-#define DISPATCH_PROTOCOL    2
-#define CONTROL_PROTOCOL     1
-#define JOIN_TOKEN_PREFIX    "SWMT-1-"
+/* Versions of what is spoken, and the oldest that is understood as well: see protocol.h. */
+#define DISPATCH_PROTOCOL        2 /* agents and managers: proto/dispatch.proto */
+#define DISPATCH_PROTOCOL_OLDEST 2
+#define CONTROL_PROTOCOL         1 /* swarmctl and managers: proto/control.proto */
+#define CONTROL_PROTOCOL_OLDEST  1
+#define PEER_PROTOCOL            1 /* managers: proto/peer.proto, proto/raft.proto */
+#define PEER_PROTOCOL_OLDEST     1
+#define JOIN_TOKEN_PREFIX        "SWMT-1-"

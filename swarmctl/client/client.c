@@ -113,6 +113,7 @@ static int send_request(struct client *c, Swarm__Request *q, struct err *err)
         _cleanup_buf_ struct buf b = {0};
 
         q->protocol = CONTROL_PROTOCOL;
+        q->protocol_oldest = CONTROL_PROTOCOL_OLDEST;
         WIRE_PACK(q, &b);
         if (b.len > MESSAGE_BYTES_MAX)
                 return err_set(err, EMSGSIZE, "the request is larger than 4 MiB");

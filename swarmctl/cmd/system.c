@@ -159,13 +159,13 @@ static int run_version(struct ctl *ctl, const struct args *args)
         if (!format)
                 printf("%-20s%s\n", "Client version:", SWARM_VERSION);
         r = ask(ctl, SWARM__REQUEST__KIND_INFO, SWARM__RESPONSE__KIND_INFO, &info);
-        const char *server = r == 0 ? info->info->version : NULL;
+        const Swarm__Info *server = r == 0 ? info->info : NULL;
         if (format) {
                 int printed = print_object(ctl, format, doc_version(SWARM_VERSION, server));
 
                 r = r ? r : printed;
         } else if (server) {
-                put_text(&out, "Server version:", server);
+                put_text(&out, "Server version:", server->version);
                 output_flush(&out);
         }
         wire_free(info);

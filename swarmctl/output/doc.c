@@ -4,6 +4,7 @@
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
 #include "shared/model/model.h"
+#include "shared/model/protocol.h"
 #include "shared/wire/wire.h"
 #include "swarmctl/output/doc_internal.h"
 
@@ -292,18 +293,25 @@ json_t *doc_event(const Swarm__Event *e)
         return o;
 }
 
-json_t *doc_version(const char *client, const char *server)
+static json_t *doc_end(const char *version, struct protocol_range range)
 {
-        json_t *o = json_object(), *c = json_object();
+        json_t *o = json_object();
 
-        doc_put_str(c, "Version", client);
-        doc_put(o, "Client", c);
-        if (server) {
-                json_t *s = json_object();
+        doc_put_str(o, "Version", version);
+        doc_put(o, "APIVersion", json_integer(range.newest));
+        doc_put(o, "MinAPIVersion", json_integer(range.oldest));
+        return o;
+}
 
-                doc_put_str(s, "Version", server);
-                doc_put(o, "Server", s);
-        }
+json_t *doc_version(const char *client, const Swarm__Info *server)
+{
+        json_t *o = json_object();
+
+        doc_put(o, "Client", doc_end(client, CONTROL_PROTOCOLS));
+        if (server)
+                doc_put(o, "Server",
+                        doc_end(server->version,
+                                protocol_told(server->protocol_oldest, server->protocol)));
         return o;
 }
 

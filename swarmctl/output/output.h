@@ -104,7 +104,7 @@ json_t *doc_info(const Swarm__Info *i, const Swarm__Cluster *c);
 json_t *doc_image(const Swarm__Image *i, const void *config, size_t n);
 int64_t image_size(const Swarm__Image *i); /* bytes of its blobs */
 json_t *doc_event(const Swarm__Event *e);
-json_t *doc_version(const char *client, const char *server);
+json_t *doc_version(const char *client, const Swarm__Info *server); /* server: NULL: none */
 /* Parses JSON from outside (an image's config); NULL when it is none. */
 json_t *doc_parse(const void *p, size_t n);
 void doc_free(json_t *doc); /* NULL is fine */

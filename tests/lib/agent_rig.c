@@ -223,6 +223,7 @@ void fake_give_session(struct fake *f)
         s.heartbeat_ms = 1000;
         s.dead_ms = 3000;
         s.answers = f->registered;
+        s.protocol = f->protocol;
         m.kind_case = SWARM__MANAGER_MESSAGE__KIND_SESSION_START;
         m.session_start = &s;
         deliver(f, &m);

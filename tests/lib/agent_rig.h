@@ -24,6 +24,7 @@ struct fake {
         struct fake_record journal[FAKE_RECORDS_MAX];
         uint64_t session, seq;
         uint64_t registered; /* number of the last Register */
+        uint32_t protocol;   /* that the manager says is spoken; 0: it does not say */
         Swarm__NodeDescription description;
 };
 

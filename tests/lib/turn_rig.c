@@ -73,7 +73,8 @@ void core_send(struct core *r, uint64_t connection, Swarm__Request *q)
 
         if (!q->number)
                 q->number = ++r->number;
-        q->protocol = CONTROL_PROTOCOL;
+        if (!q->protocol)
+                q->protocol = CONTROL_PROTOCOL;
         WIRE_PACK(q, &b);
         int e = turn_input_client(r->turn,
                                   (struct peer){.connection = connection, .manager = r->manager},
@@ -191,6 +192,10 @@ void core_say_register(struct core *r, const char *hostname, const struct core_n
         Swarm__Resources capacity;
 
         core_describe(&d, &capacity, hostname);
+        if (n->protocol) {
+                d.protocol = n->protocol;
+                d.protocol_oldest = n->protocol_oldest;
+        }
         reg.description = &d;
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_REGISTER;
         m.register_ = &reg;
@@ -216,7 +221,7 @@ void core_add_node(struct core *r, const char *hostname, struct core_node *ret)
         Swarm__Resources capacity;
         struct peer from = {.connection = 77};
 
-        memset(ret->key, 0, sizeof(ret->key));
+        *ret = (struct core_node){0};
         ret->connection = 1;
         snprintf((char *)ret->key, sizeof(ret->key), "%s", hostname);
         core_describe(&d, &capacity, hostname);

@@ -50,6 +50,7 @@ struct core_node {
         struct id id, session;
         uint64_t connection;
         uint8_t key[32];
+        uint32_t protocol, protocol_oldest; /* 0: as it is today */
 };
 void core_describe(Swarm__NodeDescription *d, Swarm__Resources *capacity, const char *hostname);
 /* Joins and registers; hostname must outlive the rig. */

@@ -604,6 +604,25 @@ static void lost_message_begins_a_new_session(void **state)
         fake_expect_sent(f, "status 2: 1=complete");
 }
 
+static void a_protocol_that_is_not_ours_is_no_session(void **state)
+{
+        struct fake *f = *state;
+
+        agent_start(f->a, f->now);
+        agent_on_connected(f->a, f->now);
+        fake_expect_sent(f, "register");
+        f->protocol = DISPATCH_PROTOCOL + 1;
+        fake_give_session(f);
+        fake_tick(f, 8000);
+        fake_expect(f, "reconnect");
+        agent_on_connected(f->a, f->now);
+        fake_expect_sent(f, "register");
+        f->protocol = DISPATCH_PROTOCOL;
+        fake_give_session(f);
+        fake_tick(f, 1000);
+        fake_expect_sent(f, "heartbeat 0");
+}
+
 static void removed_node_keeps_its_containers(void **state)
 {
         struct fake *f = *state;
@@ -671,6 +690,7 @@ int main(void)
                 T(slow_complete_set),
                 T(torn_complete_set),
                 T(lost_message_begins_a_new_session),
+                T(a_protocol_that_is_not_ours_is_no_session),
                 T(removed_node_keeps_its_containers),
                 T(abandoned_containers_end),
         };

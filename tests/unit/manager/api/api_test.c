@@ -959,6 +959,40 @@ static void test_fields_of_a_later_version(void **state UNUSED)
         core_close(&r);
 }
 
+static void test_protocols(void **state UNUSED)
+{
+        static const struct {
+                uint32_t oldest, newest;
+                const char *error;
+        } cases[] = {
+                {0, CONTROL_PROTOCOL, ""},
+                {CONTROL_PROTOCOL, 7, ""},
+                {0, 7,
+                 "the client speaks control protocol 7, this manager 1: upgrade this manager"},
+                {5, 7,
+                 "the client speaks control protocol 5 to 7, this manager 1: upgrade this "
+                 "manager"},
+        };
+        Swarm__Empty empty = SWARM__EMPTY__INIT;
+        struct core r;
+
+        core_open(&r);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                Swarm__Request q = SWARM__REQUEST__INIT;
+
+                q.kind_case = SWARM__REQUEST__KIND_INFO;
+                q.info = &empty;
+                q.protocol = cases[i].newest;
+                q.protocol_oldest = cases[i].oldest;
+                const Swarm__Response *m = core_ask(&r, &q);
+                assert_int_equal(m->code, *cases[i].error ? EPROTO : 0);
+                assert_string_equal(m->error, cases[i].error);
+                if (m->code == 0)
+                        assert_int_equal(m->info->protocol, CONTROL_PROTOCOL);
+        }
+        core_close(&r);
+}
+
 static void test_unknown_kind(void **state UNUSED)
 {
         Swarm__Request q = SWARM__REQUEST__INIT;
@@ -998,6 +1032,7 @@ int main(void)
                 cmocka_unit_test(test_reserved_generic),
                 cmocka_unit_test(test_too_many_names),
                 cmocka_unit_test(test_fields_of_a_later_version),
+                cmocka_unit_test(test_protocols),
                 cmocka_unit_test(test_unknown_kind),
         };
 

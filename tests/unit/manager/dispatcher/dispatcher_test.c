@@ -127,6 +127,43 @@ static void test_join_refused(void **state UNUSED)
         core_close(&r);
 }
 
+/* What agents of other versions understand, and what is spoken with them. */
+static void test_protocols(void **state UNUSED)
+{
+        static const struct {
+                uint32_t oldest, newest, spoken;
+                const char *text; /* when it is refused */
+        } cases[] = {
+                {0, DISPATCH_PROTOCOL, DISPATCH_PROTOCOL, NULL},
+                {1, DISPATCH_PROTOCOL, DISPATCH_PROTOCOL, NULL},
+                {DISPATCH_PROTOCOL, 9, DISPATCH_PROTOCOL, NULL},
+                {0, 1, 0,
+                 "the agent speaks dispatch protocol 1, the managers 2: upgrade the agent"},
+                {8, 9, 0,
+                 "the agent speaks dispatch protocol 8 to 9, the managers 2: upgrade the managers"},
+        };
+        struct core_node n;
+        struct core r;
+
+        core_open(&r);
+        core_add_node(&r, "w1", &n);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                n.protocol_oldest = cases[i].oldest;
+                n.protocol = cases[i].newest;
+                core_say_register(&r, "w1", &n);
+                core_run(&r);
+                const Swarm__ManagerMessage *m = core_take_message(&r, to(&n), KIND(SESSION_START));
+                assert_int_equal(m != NULL, cases[i].spoken != 0);
+                if (m)
+                        assert_int_equal(m->session_start->protocol, cases[i].spoken);
+                m = core_take_message(&r, to(&n), KIND(REFUSED));
+                assert_int_equal(m != NULL, cases[i].text != NULL);
+                if (m)
+                        assert_string_equal(m->refused->text, cases[i].text);
+        }
+        core_close(&r);
+}
+
 static void test_register(void **state UNUSED)
 {
         struct core_node n, stranger = {.id = {1, 2}};
@@ -841,6 +878,7 @@ int main(void)
                 cmocka_unit_test(test_join),
                 cmocka_unit_test(test_join_refused),
                 cmocka_unit_test(test_register),
+                cmocka_unit_test(test_protocols),
                 cmocka_unit_test(test_heartbeats_come_together),
                 cmocka_unit_test(test_session_of_one_connection),
                 cmocka_unit_test(test_stale_is_said_once),
