@@ -21,6 +21,7 @@ struct db {
         struct store *installed; /* as read from what was just installed, for the next load */
         struct raft_base *cutting;
         bool has_more; /* there may be more to do that nobody waits for */
+        size_t rows_since_trim;
 
         /* The loop's. */
         struct loop *loop;

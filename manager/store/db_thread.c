@@ -11,11 +11,13 @@
 
 #include "manager/store/db_internal.h"
 #include "shared/base/mem.h"
+#include "shared/base/process.h"
 
 #define CUT_ENTRIES  1000        /* deleted in one transaction */
 #define BATCH_MAX    (16u << 20) /* bytes of entries in one transaction */
 #define WAL_PAGE     4096
-#define WAL_IDLE_MIN 256 /* pages that are worth writing back when idle */
+#define WAL_IDLE_MIN 256   /* pages that are worth writing back when idle */
+#define TRIM_ROWS    20000 /* written, and the log cut: then the heap gives back what that took */
 
 /* What the thread took for one step. */
 struct work {
@@ -167,11 +169,20 @@ static int write_slice(struct db *db, const struct db_slice *slice)
         store_free(STEAL_PTR(db->installed));
         if (r == 0)
                 r = db_file_write_slice(&db->file, slice);
+        db->rows_since_trim += slice->n;
         return finish(db, r);
 }
 
 /* --- when nobody waits --------------------------------------------------------------------------
  */
+static void trim(struct db *db)
+{
+        if (db->rows_since_trim < TRIM_ROWS)
+                return;
+        db->rows_since_trim = 0;
+        process_trim();
+}
+
 /* What the log stands on is written before the entries below it go, or with them. */
 static int cut_log(struct db *db)
 {
@@ -187,6 +198,7 @@ static int cut_log(struct db *db)
         if (r == 0 && n < CUT_ENTRIES) {
                 free(db->cutting);
                 db->cutting = NULL;
+                trim(db);
         }
         return r;
 }

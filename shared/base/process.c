@@ -82,5 +82,10 @@ void process_settle(void)
         free(line);
         if (maps)
                 fclose(maps);
+        process_trim();
+}
+
+void process_trim(void)
+{
         malloc_trim(0);
 }

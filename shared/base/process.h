@@ -11,3 +11,6 @@ void process_open_stdio(void);
 /* Lets go of the pages of code that only the start needed; what is needed again comes back by
  * itself. Once, when the program is ready. */
 void process_settle(void);
+/* Gives back what is free of the heap, also in its middle: after much work. From any thread; takes
+ * some milliseconds for 100 MB, in which others may wait for memory. */
+void process_trim(void);

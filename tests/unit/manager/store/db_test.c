@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "shared/base/base.h"
 #include "tests/lib/db_fixture.h"
@@ -16,6 +17,9 @@
 #include "tests/lib/store_ops.h"
 
 #define TORN_TRIES_MAX 60
+
+#define HOLES      16000
+#define HOLE_BYTES 4000
 
 /* --- the log and the agreement ------------------------------------------------------------------
  */
@@ -533,6 +537,52 @@ static void test_one_manager_at_a_time(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
+#if !defined(__SANITIZE_ADDRESS__) /* which has a heap of its own */
+/* --- the heap -----------------------------------------------------------------------------------
+ */
+static size_t resident_bytes(void)
+{
+        _cleanup_buf_ struct buf b = {0};
+        unsigned long pages = 0;
+
+        assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/statm", 4096, &b), 0);
+        assert_int_equal(sscanf(buf_str(&b), "%*u %lu", &pages), 1);
+        return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Frees blocks between some that stay, so that none is at the heap's end. */
+static void make_holes(void *blocks[HOLES])
+{
+        for (size_t i = 0; i < HOLES; i++) {
+                blocks[i] = xmalloc(HOLE_BYTES);
+                memset(blocks[i], 1, HOLE_BYTES);
+        }
+        for (size_t i = 0; i < HOLES; i++)
+                if (i % 16 != 15)
+                        free(STEAL_PTR(blocks[i]));
+}
+
+/* Many rows later the log is cut, and what that took is the system's again. */
+static void test_memory_is_given_back_after_much_work(void **state)
+{
+        struct fixture *f = *state;
+        static void *blocks[HOLES];
+
+        fixture_open(f);
+        f->rig.is_cutting = true;
+        make_holes(blocks);
+        size_t wanted = resident_bytes() - HOLES * HOLE_BYTES / 2;
+        fixture_fill(f, 30000);
+        fixture_wait_covered(f, 1);
+        for (int i = 0; i < 100 && resident_bytes() > wanted; i++)
+                db_rig_run_ms(&f->rig, 100);
+        assert_in_range(resident_bytes(), 0, wanted);
+        for (size_t i = 0; i < HOLES; i++)
+                free(blocks[i]);
+}
+
+#endif
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -552,6 +602,9 @@ int main(void)
                 TEST(test_files_that_are_not_ours_are_refused),
                 TEST(test_a_log_that_is_damaged_is_refused),
                 TEST(test_one_manager_at_a_time),
+#if !defined(__SANITIZE_ADDRESS__)
+                TEST(test_memory_is_given_back_after_much_work),
+#endif
         };
         return cmocka_run_group_tests_name("db", tests, NULL, NULL);
 }
