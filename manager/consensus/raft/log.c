@@ -90,15 +90,17 @@ void raft_log_truncate(struct raft_log *l, uint64_t from)
                 drop(l, &l->entries[l->head + --l->n]);
 }
 
-void raft_log_cut(struct raft_log *l, uint64_t index, size_t keep_bytes)
+void raft_log_cut(struct raft_log *l, uint64_t index, size_t keep_bytes, size_t most_bytes)
 {
         struct raft_base base = {.index = l->base.index};
         uint64_t ignored;
 
         for (size_t bytes = l->bytes; base.index < index; base.index++) {
-                bytes -= raft_entry_bytes(raft_log_at(l, base.index + 1));
-                if (bytes < keep_bytes)
+                size_t left = bytes - raft_entry_bytes(raft_log_at(l, base.index + 1));
+
+                if (left < keep_bytes && bytes <= most_bytes)
                         break;
+                bytes = left;
         }
         base.term = raft_log_term(l, base.index);
         raft_log_members(l, base.index, &base.members, &ignored);

@@ -20,8 +20,9 @@ const struct raft_entry *raft_log_at(const struct raft_log *l, uint64_t index); 
 size_t raft_entry_bytes(const struct raft_entry *e);                  /* what it counts for */
 void raft_log_append(struct raft_log *l, const struct raft_entry *e); /* takes e's reference */
 void raft_log_truncate(struct raft_log *l, uint64_t from);
-/* Up to index, but so that the newest entries with keep_bytes stay. */
-void raft_log_cut(struct raft_log *l, uint64_t index, size_t keep_bytes);
+/* Up to index, but so that the newest entries with keep_bytes stay, unless they are more than
+ * most_bytes: one of them is large then. */
+void raft_log_cut(struct raft_log *l, uint64_t index, size_t keep_bytes, size_t most_bytes);
 void raft_log_reset(struct raft_log *l, const struct raft_base *base);
 /* The highest index up to `from` whose term is not above `term`: base.index at the least. */
 uint64_t raft_log_agree(const struct raft_log *l, uint64_t from, uint64_t term);

@@ -34,7 +34,7 @@ struct raft_settings {             /* 0: the default */
         size_t inflight_bytes_max; /* 8 MiB: sent to one member, not yet answered */
         size_t chunk_bytes;        /* 512 KiB: of a piece of a snapshot */
         size_t log_bytes_max;      /* 256 MiB: in memory; half of it for members that lag */
-        size_t log_keep_bytes;     /* 8 MiB: never cut, for a later leader */
+        size_t log_keep_bytes;     /* 8 MiB: kept for a later leader, if half of the log has room */
 };
 
 /* What the log stands on: all up to index is in the driver's state, and agreed. */

@@ -226,7 +226,8 @@ int64_t raft_cut(struct raft *r, uint64_t index)
         if (r->log.bytes <= r->settings.log_bytes_max / 2)
                 index = cut_limit(r, index);
         if (index > r->log.base.index)
-                raft_log_cut(&r->log, index, r->settings.log_keep_bytes);
+                raft_log_cut(&r->log, index, r->settings.log_keep_bytes,
+                             r->settings.log_bytes_max / 2);
         for (size_t i = 0; i < r->n_peers; i++) {
                 struct raft_peer *p = &r->peers[i];
 

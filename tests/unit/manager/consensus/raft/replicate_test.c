@@ -478,6 +478,42 @@ static void test_a_log_that_keeps_much_still_has_room(void **state UNUSED)
         cores_done(&c);
 }
 
+/* Nor must one entry that is larger than the log may be: the newest, and one among others. */
+static void test_a_large_entry_is_cut_like_others(void **state UNUSED)
+{
+        struct raft_bytes *large = raft_bytes_new(NULL, 20000);
+        struct raft_event propose = {.kind = RAFT_PROPOSE, .bytes = large};
+        struct raft_event e = {.kind = RAFT_CUT};
+        struct cores c;
+
+        memset(large->data, 0, large->len);
+        for (int n_behind = 0; n_behind < 2; n_behind++) {
+                cores_init(&c, 3);
+                c.settings.log_bytes_max = 10000;
+                c.settings.log_keep_bytes = 1000;
+                for (uint64_t id = 1; id <= 3; id++) {
+                        cores_kill(&c, id);
+                        cores_start(&c, id);
+                }
+                cores_elect(&c, 1);
+                cores_settle(&c);
+                assert_true(cores_step(&c, 1, &propose) > 0);
+                assert_false(c.nodes[1].out.can_propose);
+                if (n_behind) { /* what needs no room, as a change of the members */
+                        cores_add(&c, 4);
+                        assert_true(cores_change(&c, 1, RAFT_PUT_LEARNER, 4) > 0);
+                }
+                cores_run(&c, 1000);
+                assert_int_equal(c.nodes[1].out.commit_index, raft_last_index(c.nodes[1].raft));
+                e.index = c.nodes[1].out.commit_index;
+                assert_true(cores_step(&c, 1, &e) > 0);
+                assert_true(c.nodes[1].out.can_propose);
+                assert_true(cores_propose(&c, 1, "x") > 0);
+                cores_done(&c);
+        }
+        raft_bytes_unref(large);
+}
+
 static void test_an_entry_that_contradicts_what_is_agreed_is_refused(void **state UNUSED)
 {
         struct raft_entry entry = {.term = 2};
@@ -528,6 +564,7 @@ int main(void)
                 cmocka_unit_test(test_what_got_lost_is_sent_again),
                 cmocka_unit_test(test_a_full_log_refuses_until_it_is_cut),
                 cmocka_unit_test(test_a_log_that_keeps_much_still_has_room),
+                cmocka_unit_test(test_a_large_entry_is_cut_like_others),
                 cmocka_unit_test(test_an_entry_that_contradicts_what_is_agreed_is_refused),
         };
         return cmocka_run_group_tests_name("raft replication", tests, NULL, NULL);
