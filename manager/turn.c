@@ -9,8 +9,9 @@
  *   api          what streams are told       -> effects
  *   dispatcher   what agents are told        -> effects
  *
- * A turn is bounded: once the store has TURN_CHANGES_MAX changes, inputs wait and stages stop, and
- * turn_run asks to be run again at once. Likewise inputs wait when the answers are too many bytes,
+ * A turn is bounded: once its changes weigh TURN_CHANGES_MAX, inputs wait and stages stop, and
+ * turn_run asks to be run again at once: so an entry of the log has at most about 3 MB, and what
+ * one input adds to that. Likewise inputs wait when the answers are too many bytes,
  * lines of logs when those are, and what agents are told (one node's share at a time). Nothing here
  * can fail.
  */
@@ -224,7 +225,7 @@ static void hear_all(struct turn *t, struct now now, struct list *effects)
         struct list *counted = effects->prev;
         size_t bytes = 0;
 
-        while (!list_is_empty(&t->inputs) && store_change_count(t->store) < TURN_CHANGES_MAX &&
+        while (!list_is_empty(&t->inputs) && store_change_weight(t->store) < TURN_CHANGES_MAX &&
                bytes < TURN_EFFECT_BYTES_MAX) {
                 struct input *in = LIST_ITEM(t->inputs.next, struct input, link);
 

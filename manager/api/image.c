@@ -5,8 +5,9 @@
 
 #include "shared/image/image.h"
 
-#define IMAGE_NAMES_MAX    128 /* of one image */
-#define PLATFORM_BYTES_MAX 64  /* of an image's os and arch */
+#define IMAGE_NAMES_MAX    128         /* of one image */
+#define PLATFORM_BYTES_MAX 64          /* of an image's os and arch */
+#define IMAGE_BYTES_MAX    (64u << 10) /* of its record */
 
 bool image_has_name(const struct image *image, const char *name)
 {
@@ -41,6 +42,9 @@ static int check_image(struct call *c, const Swarm__Image *m)
         if (m->n_layers > IMAGE_LAYERS_MAX)
                 return err_set(&c->err, EINVAL, "image %.19s: more than %d layers", m->id,
                                IMAGE_LAYERS_MAX);
+        if (swarm__image__get_packed_size(m) > IMAGE_BYTES_MAX)
+                return err_set(&c->err, EINVAL, "image %.19s: its record is larger than %u KiB",
+                               m->id, IMAGE_BYTES_MAX >> 10);
         for (size_t i = 0; i < m->n_layers; i++)
                 if (!digest_is_valid(m->layers[i]->digest) ||
                     !digest_is_valid(m->layers[i]->diff_id))

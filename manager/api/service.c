@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#define SCALE_BYTES_MAX (16u << 20) /* of the specs that one request makes */
+
 static void answer_created(struct call *c, struct id id)
 {
         Swarm__Response r = SWARM__RESPONSE__INIT;
@@ -126,7 +128,8 @@ int on_service_update(struct call *c)
         return r;
 }
 
-static int check_scale(struct call *c, const Swarm__ScaleRequest__Item *item)
+/* *bytes: of the specs so far, each of which comes anew. */
+static int check_scale(struct call *c, const Swarm__ScaleRequest__Item *item, size_t *bytes)
 {
         struct service *service;
         int r = find_service(c->a, item->ref, &service, &c->err);
@@ -138,7 +141,15 @@ static int check_scale(struct call *c, const Swarm__ScaleRequest__Item *item)
                                "service %s: scale can only be used with replicated services",
                                service->name);
         r = check_total(c, service, item->replicas);
-        return r < 0 ? err_wrap(&c->err, "service %s", service->name) : 0;
+        if (r < 0)
+                return err_wrap(&c->err, "service %s", service->name);
+        *bytes += service->spec->packed_len;
+        if (*bytes > SCALE_BYTES_MAX)
+                return err_set(&c->err, EFBIG,
+                               "service %s: the specs are larger than %u MiB together: scale fewer "
+                               "services at once",
+                               service->name, SCALE_BYTES_MAX >> 20);
+        return 0;
 }
 
 static void scale(struct call *c, const Swarm__ScaleRequest__Item *item)
@@ -157,9 +168,10 @@ static void scale(struct call *c, const Swarm__ScaleRequest__Item *item)
 int on_service_scale(struct call *c)
 {
         const Swarm__ScaleRequest *s = c->q->service_scale;
+        size_t bytes = 0;
 
         for (size_t i = 0; i < s->n_items; i++) {
-                int r = check_scale(c, s->items[i]);
+                int r = check_scale(c, s->items[i], &bytes);
 
                 if (r < 0)
                         return r;

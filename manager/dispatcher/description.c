@@ -70,8 +70,12 @@ int description_check(const Swarm__NodeDescription *m, struct err *err)
                      {"arch", m->arch},
                      {"engine version", m->engine_version},
                      {"address", m->address}};
-        int r = check_text("hostname", m->hostname, err);
+        int r = 0;
 
+        if (swarm__node_description__get_packed_size(m) > DESCRIPTION_BYTES_MAX)
+                return err_set(err, EINVAL, "the node's description is larger than %u KiB",
+                               DESCRIPTION_BYTES_MAX >> 10);
+        r = check_text("hostname", m->hostname, err);
         if (r == 0 && (str_is_empty(m->hostname) || strlen(m->hostname) > HOSTNAME_MAX_LEN ||
                        strpbrk(m->hostname, " /=")))
                 r = err_set(err, EINVAL, "invalid hostname \"%s\"", m->hostname);

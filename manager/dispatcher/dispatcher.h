@@ -30,7 +30,7 @@ void dispatcher_on_heard(struct dispatcher *d, struct now now, struct id node, i
 /* turn_config.managers are others now. */
 void dispatcher_managers_changed(struct dispatcher *d);
 /* Judges who is silent. To be called only when all that had arrived was heard. Stops early when the
- * store has change_max changes. Returns the mono time of the next deadline. */
+ * store's changes weigh change_max. Returns the mono time of the next deadline. */
 int64_t dispatcher_check(struct dispatcher *d, struct now now, size_t change_max);
 /* Ends a turn: tells the agents what concerns them. Returns true when there is more to tell than
  * fits into one turn. */

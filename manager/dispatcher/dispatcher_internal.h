@@ -17,8 +17,9 @@
 #define REPORT_AHEAD_MAX_MS (24 * 3600 * 1000LL) /* an agent's clock is not believed beyond */
 
 #define HOSTNAME_MAX_LEN      253
-#define DESCRIPTION_TEXT_MAX  255 /* bytes of any other text of a description */
-#define DESCRIPTION_ITEMS_MAX 256 /* labels, generic resources and their names */
+#define DESCRIPTION_TEXT_MAX  255         /* bytes of any other text of a description */
+#define DESCRIPTION_ITEMS_MAX 256         /* labels, generic resources and their names */
+#define DESCRIPTION_BYTES_MAX (64u << 10) /* of all of it */
 
 /* An array of ids that grows. */
 struct id_list {

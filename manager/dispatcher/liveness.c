@@ -167,7 +167,7 @@ static int64_t check_suspect(struct dispatcher *d, struct now now, size_t change
                         return due;
                 if (is_mass && due + wait_ms > now.mono_ms)
                         return due + wait_ms;
-                if (store_change_count(d->store) >= change_max)
+                if (store_change_weight(d->store) >= change_max)
                         return now.mono_ms;
                 become_down(d, s, now);
                 d->mass_down_count += is_mass;
@@ -185,7 +185,7 @@ static bool orphan_tasks(struct dispatcher *d, struct node *node, struct now now
         LIST_FOREACH (task, &node->tasks, node_link) {
                 if (task->state < TASK_ASSIGNED || task_state_is_terminal(task->state))
                         continue;
-                if (store_change_count(d->store) >= change_max)
+                if (store_change_weight(d->store) >= change_max)
                         return false;
                 store_set_task_state(d->store, task, TASK_ORPHANED, now.wall_ms, "orphaned",
                                      "node has been down for 24 hours", -1);

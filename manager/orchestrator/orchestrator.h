@@ -15,8 +15,8 @@ struct orchestrator;
  */
 struct orchestrator *orchestrator_new(struct store *store, struct now now);
 void orchestrator_free(struct orchestrator *o);
-/* Looks at all that was noted since the last call and at what is due. Stops early when the store
- * has change_max changes. Returns the mono time of its next deadline, now.mono_ms if it stopped
+/* Looks at all that was noted since the last call and at what is due. Stops early when the store's
+ * changes weigh change_max. Returns the mono time of its next deadline, now.mono_ms if it stopped
  * early, TIME_NEVER if nothing is waiting. */
 int64_t orchestrator_run(struct orchestrator *o, struct now now, struct rng *rng,
                          size_t change_max);

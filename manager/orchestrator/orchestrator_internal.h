@@ -32,7 +32,7 @@ void service_mark(struct orch_service *os);
 void node_mark(struct orchestrator *o, struct node *node);
 static inline bool is_full(struct orchestrator *o)
 {
-        return store_change_count(o->store) >= o->change_max;
+        return store_change_weight(o->store) >= o->change_max;
 }
 
 /* index.c: slots of a service, tasks of a slot, timers */

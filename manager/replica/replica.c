@@ -314,13 +314,15 @@ static void run_turn(struct replica *r, struct now now)
         r->ops.set_applied(r->ops.arg, 0);
         store_take_changes(r->store, now.wall_ms, &entry);
         int64_t index = consensus_propose(r->consensus, now.mono_ms, &entry);
-        if (index < 0) {
-                log_error("an entry of %zu bytes is not taken: %s", entry.len,
-                          err_name((int)-index));
-                fail(r, "consensus does not take what is proposed");
+        if (index >= 0) {
+                r->pending = (uint64_t)index;
                 return;
         }
-        r->pending = (uint64_t)index;
+        log_error("an entry of %zu bytes is not taken: %s", entry.len, err_name((int)index));
+        if (index == -EFBIG)
+                drop_store(r); /* what was asked is not done, and nobody was told otherwise */
+        else
+                fail(r, "consensus does not take what is proposed");
 }
 
 /* --- events -------------------------------------------------------------------------------------

@@ -253,7 +253,7 @@ void scheduler_free(struct scheduler *s)
 
 static bool is_full(const struct scheduler *s)
 {
-        return store_change_count(s->store) >= s->change_max;
+        return store_change_weight(s->store) >= s->change_max;
 }
 
 /* Writes a decision down. Resources and counts are taken already, generic ones are claimed here. */
@@ -361,7 +361,7 @@ static uint32_t *decisions(struct scheduler *s, size_t n)
  * where it is when the turn is full. */
 static void place_group(struct scheduler *s, struct group *g)
 {
-        size_t room = s->change_max - MIN(store_change_count(s->store), s->change_max);
+        size_t room = s->change_max - MIN(store_change_weight(s->store), s->change_max);
         size_t want = MIN(g->len, room), n;
         uint32_t *nodes;
 

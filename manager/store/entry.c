@@ -135,6 +135,7 @@ static void begin_list(struct store *s)
                 v->len = 0;
         }
         s->change_count = 0;
+        s->change_bytes = 0;
 }
 
 size_t store_take_changes(struct store *s, int64_t wall_ms, struct buf *ret)

@@ -10,6 +10,8 @@
 #include "shared/base/str.h"
 #include "shared/wire/wire.h"
 
+#define OBJECT_BYTES 128 /* ids, times and the like of one, in an entry */
+
 struct marks object_marks(struct store *s, enum row_table kind, void *object)
 {
         switch (kind) {
@@ -47,7 +49,40 @@ void vec_push(struct vec *v, void *item)
         v->items[v->len++] = item;
 }
 
-void mark_changed(struct store *s, enum row_table kind, void *object)
+/* About how many bytes it takes in an entry, as it is now. */
+static size_t object_bytes(enum row_table kind, const void *object)
+{
+        switch (kind) {
+        case ROW_CLUSTER:
+                return protobuf_c_message_get_packed_size(
+                        &((const struct cluster *)object)->msg->base);
+        case ROW_NODES: {
+                const struct node *node = object;
+                size_t n = protobuf_c_message_get_packed_size(&node->labels->base);
+
+                if (node->description)
+                        n += protobuf_c_message_get_packed_size(&node->description->base);
+                return OBJECT_BYTES + n;
+        }
+        case ROW_SERVICES: return OBJECT_BYTES;
+        case ROW_SPECS: return OBJECT_BYTES + ((const struct spec *)object)->packed_len;
+        case ROW_TASKS: {
+                const struct task *task = object;
+                size_t n = strlen(task->message ? task->message : "") +
+                           strlen(task->error ? task->error : "");
+
+                if (task->generic)
+                        n += protobuf_c_message_get_packed_size(&task->generic->base);
+                return OBJECT_BYTES + n;
+        }
+        case ROW_IMAGES:
+                return protobuf_c_message_get_packed_size(
+                        &((const struct image *)object)->msg->base);
+        }
+        abort();
+}
+
+static void note(struct store *s, enum row_table kind, void *object)
 {
         uint8_t *dirty = object_marks(s, kind, object).dirty;
 
@@ -57,6 +92,12 @@ void mark_changed(struct store *s, enum row_table kind, void *object)
         *dirty |= DIRTY_CHANGED;
         vec_push(&s->changed[kind], object);
         s->change_count++;
+}
+
+void mark_changed(struct store *s, enum row_table kind, void *object)
+{
+        note(s, kind, object);
+        s->change_bytes += object_bytes(kind, object);
 }
 
 void mark_created(struct store *s, enum row_table kind, void *object)
@@ -69,7 +110,7 @@ void mark_removed(struct store *s, enum row_table kind, void *object)
 {
         uint8_t *dirty = object_marks(s, kind, object).dirty;
 
-        mark_changed(s, kind, object);
+        note(s, kind, object);
         *dirty |= DIRTY_GONE;
         if (*dirty & DIRTY_NEW)
                 s->change_count--;

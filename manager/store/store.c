@@ -196,3 +196,8 @@ size_t store_change_count(struct store *s)
 {
         return s->change_count;
 }
+
+size_t store_change_weight(struct store *s)
+{
+        return MAX(s->change_count, s->change_bytes / STORE_CHANGE_BYTES);
+}

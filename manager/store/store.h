@@ -15,6 +15,8 @@
 #include "shared/base/time.h"
 #include "shared/model/objects.h"
 
+#define STORE_CHANGE_BYTES 320
+
 struct store;
 
 enum change_kind { CHANGE_CREATED, CHANGE_UPDATED, CHANGE_REMOVED };
@@ -140,6 +142,9 @@ void store_remove_image(struct store *s, struct image *image);
  */
 /* Objects changed so far in this turn. */
 size_t store_change_count(struct store *s);
+/* The same, or more if they are large: the entry has less than about STORE_CHANGE_BYTES for each.
+ */
+size_t store_change_weight(struct store *s);
 /* Appends the packed Entry with all that changed to ret (nothing when nothing did) and begins a new
  * list; removed objects are freed. Returns the number of changes. */
 size_t store_take_changes(struct store *s, int64_t wall_ms, struct buf *ret);

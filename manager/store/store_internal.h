@@ -59,6 +59,7 @@ struct store {
 
         struct vec changed[KINDS];
         size_t change_count; /* without what was made and removed in this turn */
+        size_t change_bytes; /* about; an object counts with each change */
         uint64_t last_row[KINDS];
 
         /* Rows are written in rounds (rows.c): what is queued while one runs waits for the next. */
@@ -76,6 +77,7 @@ struct marks {
 };
 struct marks object_marks(struct store *s, enum row_table kind, void *object);
 void vec_push(struct vec *v, void *item);
+/* Once the object is as it is to be. */
 void mark_created(struct store *s, enum row_table kind, void *object);
 void mark_changed(struct store *s, enum row_table kind, void *object);
 void mark_removed(struct store *s, enum row_table kind, void *object);

@@ -58,6 +58,7 @@ void core_run(struct core *r)
 
         r->due = turn_run(r->turn, r->now, &r->effects);
         r->changes = store_take_changes(r->store, r->now.wall_ms, &entry);
+        r->entry_bytes = entry.len;
 }
 
 void core_advance(struct core *r, int64_t ms)

@@ -15,10 +15,10 @@ struct core {
         struct turn *turn;
         struct now now;
         struct list effects;
-        int64_t due;      /* of the last turn */
-        size_t changes;   /* of the last turn */
-        uint64_t number;  /* of the last request */
-        uint64_t manager; /* which clients are connected to; 0: this one */
+        int64_t due;                 /* of the last turn */
+        size_t changes, entry_bytes; /* of the last turn */
+        uint64_t number;             /* of the last request */
+        uint64_t manager;            /* which clients are connected to; 0: this one */
         struct wire_arena arena;
 };
 

@@ -127,6 +127,46 @@ static void test_join_refused(void **state UNUSED)
         core_close(&r);
 }
 
+/* Each of its texts is fine, and all of them are too much. */
+static void test_large_description(void **state UNUSED)
+{
+        static char value[256];
+        Swarm__KeyValue label = SWARM__KEY_VALUE__INIT, *labels[256];
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+        Swarm__Register reg = SWARM__REGISTER__INIT;
+        const Swarm__ManagerMessage *reply;
+        Swarm__NodeDescription d;
+        Swarm__Resources capacity;
+        struct core_node n;
+        struct core r;
+
+        core_open(&r);
+        core_add_node(&r, "w1", &n);
+        const struct peer from = {.connection = n.connection, .node = n.id};
+        memset(value, 'x', sizeof(value) - 1);
+        label.key = value;
+        label.value = (char *)"";
+        for (size_t i = 0; i < ARRAY_SIZE(labels); i++)
+                labels[i] = &label;
+        core_describe(&d, &capacity, "w1");
+        d.engine_labels = labels;
+        d.n_engine_labels = ARRAY_SIZE(labels);
+        reg.description = &d;
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_REGISTER;
+        m.register_ = &reg;
+        core_say(&r, from, n.key, &m);
+        core_run(&r);
+        reply = core_take_message(&r, to(&n), KIND(REFUSED));
+        assert_non_null(reply);
+        assert_int_equal(reply->refused->code, EINVAL);
+        assert_string_equal(reply->refused->text, "the node's description is larger than 64 KiB");
+        d.n_engine_labels = 240;
+        core_say(&r, from, n.key, &m);
+        core_run(&r);
+        assert_non_null(core_take_message(&r, to(&n), KIND(SESSION_START)));
+        core_close(&r);
+}
+
 /* What agents of other versions understand, and what is spoken with them. */
 static void test_protocols(void **state UNUSED)
 {
@@ -877,6 +917,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_join),
                 cmocka_unit_test(test_join_refused),
+                cmocka_unit_test(test_large_description),
                 cmocka_unit_test(test_register),
                 cmocka_unit_test(test_protocols),
                 cmocka_unit_test(test_heartbeats_come_together),

@@ -2,6 +2,7 @@
 #include "tests/lib/unit.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "shared/base/base.h"
@@ -122,6 +123,68 @@ static void test_turn_is_bounded(void **state UNUSED)
         core_close(&r);
 }
 
+#define WORDY_NODES 200
+
+/* A node that says as much of itself as it can. */
+static void say_wordy_register(struct core *r, const char *hostname, const struct core_node *n)
+{
+        static char keys[200][8], value[251];
+        Swarm__KeyValue labels[200], *of[200];
+        Swarm__AgentMessage m = SWARM__AGENT_MESSAGE__INIT;
+        Swarm__Register reg = SWARM__REGISTER__INIT;
+        Swarm__NodeDescription d;
+        Swarm__Resources capacity;
+
+        memset(value, 'x', sizeof(value) - 1);
+        for (size_t i = 0; i < ARRAY_SIZE(of); i++) {
+                snprintf(keys[i], sizeof(keys[i]), "k%zu", i);
+                of[i] = &labels[i];
+                swarm__key_value__init(of[i]);
+                of[i]->key = keys[i];
+                of[i]->value = value;
+        }
+        core_describe(&d, &capacity, hostname);
+        d.engine_labels = of;
+        d.n_engine_labels = ARRAY_SIZE(of);
+        reg.description = &d;
+        m.kind_case = SWARM__AGENT_MESSAGE__KIND_REGISTER;
+        m.register_ = &reg;
+        core_say(r, (struct peer){.connection = n->connection, .node = n->id}, n->key, &m);
+}
+
+/* Few objects can be many bytes, whether inputs change them or time does. */
+static void test_entry_is_bounded(void **state UNUSED)
+{
+        static char names[WORDY_NODES][8];
+        struct core_node n[WORDY_NODES];
+        size_t bytes = 0, n_down = 0, i;
+        struct node *node;
+        struct core r;
+
+        core_open(&r);
+        for (i = 0; i < WORDY_NODES; i++) {
+                snprintf(names[i], sizeof(names[i]), "n%zu", i);
+                core_add_node(&r, names[i], &n[i]);
+        }
+        for (i = 0; i < WORDY_NODES; i++)
+                say_wordy_register(&r, names[i], &n[i]);
+        while (turn_has_inputs(r.turn)) {
+                core_run(&r);
+                assert_in_range(r.entry_bytes, 1, 4 << 20);
+                bytes += r.entry_bytes;
+        }
+        assert_in_range(bytes, 9 << 20, 100 << 20);
+        for (int turns = 0; n_down < WORDY_NODES; turns++) {
+                core_advance(&r, r.due > r.now.mono_ms ? r.due - r.now.mono_ms : 0);
+                assert_in_range(r.entry_bytes, 0, 4 << 20);
+                assert_in_range(turns, 0, 1000);
+                n_down = 0;
+                MAP_FOREACH (node, i, store_nodes(r.store))
+                        n_down += node->state == NODE_DOWN;
+        }
+        core_close(&r);
+}
+
 static size_t count_bytes(const struct core *r)
 {
         const struct effect *e;
@@ -215,6 +278,7 @@ int main(void)
                 cmocka_unit_test(test_queue_is_bounded),
                 cmocka_unit_test(test_strangers_are_bounded),
                 cmocka_unit_test(test_turn_is_bounded),
+                cmocka_unit_test(test_entry_is_bounded),
                 cmocka_unit_test(test_answers_are_bounded),
                 cmocka_unit_test(test_is_deterministic),
         };
