@@ -1,11 +1,12 @@
 /* Nodes and the cluster's settings: update, remove, join tokens. */
-#include "manager/api/api_internal.h"
+#include "manager/api/validate_internal.h"
 
 #include <errno.h>
 
 #include "manager/identity/identity.h"
 
 #define LABELS_MAX       256
+#define LABELS_BYTES_MAX (64u << 10) /* of all of a node's */
 #define HEARTBEAT_MS_MIN 100
 #define PERIOD_MS_MAX    3600000
 
@@ -63,18 +64,26 @@ static int check_node_update(struct call *c, const struct node *node, const Swar
                 return -c->err.code;
         if (u->n_label_add > LABELS_MAX || node->labels->n_labels + u->n_label_add > LABELS_MAX)
                 return err_set(&c->err, EINVAL, "node %s: more than %d labels", name, LABELS_MAX);
-        for (size_t i = 0; i < u->n_label_add; i++)
-                if (!*u->label_add[i]->key || !text_is_valid(u->label_add[i]->key) ||
-                    !text_is_valid(u->label_add[i]->value))
-                        return err_set(&c->err, EINVAL, "node %s: not a valid label", name);
-                else if (strchr(u->label_add[i]->key, ' '))
-                        return err_set(&c->err, EINVAL, "node %s: label '%s': the key has a space",
-                                       name, u->label_add[i]->key);
+        if (check_labels(u->label_add, u->n_label_add, "label", &c->err) < 0)
+                return err_wrap(&c->err, "node %s", name);
         for (size_t i = 0; i < u->n_label_rm; i++)
                 if (!has_label(node, u->label_rm[i]))
                         return err_set(&c->err, EINVAL, "node %s: label %s is not there", name,
                                        u->label_rm[i]);
         return 0;
+}
+
+static int check_labels_bytes(struct call *c, const struct node *node,
+                              const Swarm__KeyValue **labels, size_t n)
+{
+        Swarm__Node m = SWARM__NODE__INIT;
+
+        m.labels = (Swarm__KeyValue **)(uintptr_t)labels;
+        m.n_labels = n;
+        return swarm__node__get_packed_size(&m) <= LABELS_BYTES_MAX
+                       ? 0
+                       : err_set(&c->err, EINVAL, "node %s: its labels are larger than %u KiB",
+                                 node_hostname(node), LABELS_BYTES_MAX >> 10);
 }
 
 void node_set_spec(struct call *c, struct node *node, enum node_availability availability,
@@ -105,6 +114,8 @@ int on_node_update(struct call *c)
                         labels[n++] = node->labels->labels[i];
         for (size_t i = 0; i < u->n_label_add; i++)
                 labels[n++] = u->label_add[i];
+        if (u->n_label_add && check_labels_bytes(c, node, labels, n) < 0)
+                return -c->err.code;
         node_set_spec(c, node,
                       u->availability ? (enum node_availability)u->availability->value
                                       : node->availability,

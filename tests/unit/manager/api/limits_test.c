@@ -100,11 +100,64 @@ static void test_large_image(void **state UNUSED)
         core_close(&r);
 }
 
+/* A text of n bytes, heap. */
+static char *text_of(size_t n)
+{
+        char *s = xcalloc(1, n + 1);
+
+        memset(s, 'x', n);
+        return s;
+}
+
+/* Labels of a node that are added one after the other: they stay, but for those that are refused.
+ */
+static void test_node_labels(void **state UNUSED)
+{
+        static const struct {
+                const char *key, *value;
+                size_t n_bytes; /* of the value, when that is NULL */
+                const char *error;
+        } rows[] = {
+                {"", "a", 0, "node w1: label: a key is empty"},
+                {"a b", "a", 0, "node w1: label 'a b': the key has a space"},
+                {"a", "\x1b", 0, "node w1: label: has control characters or is no UTF-8"},
+                {"a", NULL, 32769, "node w1: label: longer than 32768 bytes"},
+                {"a", NULL, 32768, ""},
+                {"b", NULL, 32000, ""},
+                {"c", NULL, 1000, "node w1: its labels are larger than 64 KiB"},
+                {"b", NULL, 100, ""}, /* in the place of the longer one */
+                {"c", NULL, 1000, ""},
+        };
+        Swarm__NodeUpdate u = SWARM__NODE_UPDATE__INIT;
+        Swarm__KeyValue label = SWARM__KEY_VALUE__INIT, *labels[] = {&label};
+        struct core_node n;
+        struct core r;
+
+        core_open(&r);
+        core_add_node(&r, "w1", &n);
+        u.ref = (char *)"w1";
+        u.label_add = labels;
+        u.n_label_add = 1;
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                _cleanup_free_ char *value =
+                        rows[i].value ? xstrdup(rows[i].value) : text_of(rows[i].n_bytes);
+
+                label.key = (char *)(uintptr_t)rows[i].key;
+                label.value = value;
+                const Swarm__Response *m = ASK(&r, node_update, NODE_UPDATE, &u);
+                assert_string_equal(m->error, rows[i].error);
+                assert_int_equal(m->code != 0, *rows[i].error != 0);
+        }
+        assert_int_equal(store_find_node(r.store, n.id)->labels->n_labels, 3);
+        core_close(&r);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_large_scale),
                 cmocka_unit_test(test_large_image),
+                cmocka_unit_test(test_node_labels),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
