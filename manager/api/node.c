@@ -176,6 +176,11 @@ static int check_settings(struct call *c, const Swarm__ClusterSettings *s)
         if (s->suspect_ms <= s->heartbeat_ms || s->down_ms <= s->suspect_ms)
                 return err_set(&c->err, EINVAL,
                                "cluster: must be: heartbeat < suspect-after < down-after");
+        if (s->task_history_limit > TASK_HISTORY_MAX)
+                return err_set(&c->err, EINVAL,
+                               "cluster: task-history-limit must be at most %d (negative: all, up "
+                               "to as many)",
+                               TASK_HISTORY_MAX);
         if (s->mass_failure_wait_ms < 0 || s->mass_failure_wait_ms > 24 * (int64_t)PERIOD_MS_MAX)
                 return err_set(&c->err, EINVAL,
                                "cluster: mass-failure-wait must be between 0 and 24h");

@@ -119,6 +119,10 @@ static int check_restart(Swarm__TaskSpec *task, struct err *err)
                 return err_set(err, EINVAL, "restart-condition: unknown number %u", p->condition);
         if (p->delay_ms && check_time(p->delay_ms->value, "restart-delay", err) < 0)
                 return -EINVAL;
+        if (p->window_ms && p->max_attempts > TASK_HISTORY_MAX)
+                return err_set(err, EINVAL,
+                               "restart-max-attempts: more than %d within a restart-window",
+                               TASK_HISTORY_MAX);
         return check_time(p->window_ms, "restart-window", err);
 }
 

@@ -2,12 +2,10 @@
  * Task history: what is to be removed goes as soon as nothing can run of it, what is no longer
  * wanted before it had a node at once (it would wait for one for ever), and a slot keeps no
  * more tasks than the cluster's limit says, its live one counted, and those that the restart
- * policy's window still needs. A task on a lost node may go: when the node returns, its agent gets
- * the complete set and stops what is not in it.
+ * policy's window still needs, TASK_HISTORY_MAX in all. A task on a lost node may go: when the node
+ * returns, its agent gets the complete set and stops what is not in it.
  */
 #include "manager/orchestrator/orchestrator_internal.h"
-
-#define HISTORY_MAX 10000 /* tasks a slot keeps although the limit says all */
 
 static bool can_go(const struct task *task)
 {
@@ -43,11 +41,11 @@ static bool is_in_window(const struct slot *slot, const struct task *task,
 void history_trim(struct slot *slot)
 {
         struct orchestrator *o = slot->os->o;
-        int64_t limit = o->history_limit < 0 ? HISTORY_MAX : o->history_limit;
+        int64_t limit = o->history_limit < 0 ? TASK_HISTORY_MAX : o->history_limit;
         struct task *newest = slot_newest(slot), *last = slot_last(slot);
         size_t excess;
 
-        limit = MAX(limit, 1);
+        limit = MIN(MAX(limit, 1), TASK_HISTORY_MAX);
         if (slot->count <= limit || !newest)
                 return;
         excess = slot->count - (size_t)limit;
@@ -55,7 +53,7 @@ void history_trim(struct slot *slot)
                 struct task *task = slot_task(slot, i);
 
                 if (task != newest && task != last && can_go(task) &&
-                    !is_in_window(slot, task, newest))
+                    (slot->count > TASK_HISTORY_MAX || !is_in_window(slot, task, newest)))
                         store_remove_task(o->store, task);
                 else
                         i++;

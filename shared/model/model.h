@@ -109,6 +109,7 @@ bool task_state_is_valid(uint32_t v);
 #define DEFAULT_DOWN_MS                  5000
 #define DEFAULT_MASS_FAILURE_MS          60000
 #define DEFAULT_HISTORY_LIMIT            5
+#define TASK_HISTORY_MAX                 10000 /* tasks of a slot, whatever the limit says */
 #define DEFAULT_HEALTH_INTERVAL_MS       30000
 #define DEFAULT_HEALTH_TIMEOUT_MS        30000
 #define DEFAULT_HEALTH_RETRIES           3

@@ -152,12 +152,37 @@ static void test_node_labels(void **state UNUSED)
         core_close(&r);
 }
 
+static void test_history_limit(void **state UNUSED)
+{
+        static const struct {
+                int64_t limit;
+                bool is_fine;
+        } rows[] = {{0, true},          {10000, true}, {10001, false},
+                    {INT64_MAX, false}, {-1, true},    {INT64_MIN, true}};
+        Swarm__ClusterUpdate u = SWARM__CLUSTER_UPDATE__INIT;
+        Swarm__Number number = SWARM__NUMBER__INIT;
+        struct core r;
+
+        core_open(&r);
+        u.task_history_limit = &number;
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                number.value = rows[i].limit;
+                const Swarm__Response *m = ASK(&r, cluster_update, CLUSTER_UPDATE, &u);
+                assert_string_equal(m->error,
+                                    rows[i].is_fine ? ""
+                                                    : "cluster: task-history-limit must be at most "
+                                                      "10000 (negative: all, up to as many)");
+        }
+        core_close(&r);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_large_scale),
                 cmocka_unit_test(test_large_image),
                 cmocka_unit_test(test_node_labels),
+                cmocka_unit_test(test_history_limit),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
