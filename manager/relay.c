@@ -200,13 +200,36 @@ static int send_down(struct relay *r, struct conn *c, const uint8_t *p, size_t n
         return r->config.send_peer(r->config.arg, c->peer, &m);
 }
 
-static int send_to(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
+static int send_as_is(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
 {
         if (c->peer)
                 return send_down(r, c, p, n);
         if (c->is_client && relay_is_request(p, n) && is_last_response(p, n))
                 note_answered(c, request_number(p, n));
         return r->config.send(r->config.arg, c->remote.lo, p, n);
+}
+
+static void refuse(struct relay *r, struct conn *c, uint64_t number, int code, const char *text)
+{
+        Swarm__Response response = SWARM__RESPONSE__INIT;
+        _cleanup_buf_ struct buf b = {0};
+
+        response.number = number;
+        response.code = (uint32_t)code;
+        response.error = (char *)(uintptr_t)text;
+        WIRE_PACK(&response, &b);
+        send_as_is(r, c, b.data, b.len);
+}
+
+/* A client is answered also when the answer is too large to be. */
+static int send_to(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
+{
+        int e = send_as_is(r, c, p, n);
+
+        if (e == -EMSGSIZE && c->is_client && relay_is_request(p, n))
+                refuse(r, c, request_number(p, n), EMSGSIZE,
+                       "the answer is larger than a message may be");
+        return e;
 }
 
 int relay_send(struct relay *r, uint64_t number, const uint8_t *p, size_t n)
@@ -224,18 +247,6 @@ void relay_drop(struct relay *r, uint64_t number)
                 send_down(r, c, NULL, 0);
         else if (c)
                 r->config.drop(r->config.arg, c->remote.lo);
-}
-
-static void refuse(struct relay *r, struct conn *c, uint64_t number, int code, const char *text)
-{
-        Swarm__Response response = SWARM__RESPONSE__INIT;
-        _cleanup_buf_ struct buf b = {0};
-
-        response.number = number;
-        response.code = (uint32_t)code;
-        response.error = (char *)(uintptr_t)text;
-        WIRE_PACK(&response, &b);
-        send_to(r, c, b.data, b.len);
 }
 
 /* --- to the leader ------------------------------------------------------------------------------
