@@ -116,7 +116,7 @@ static bool take_bytes_request(struct front *f, uint64_t connection, const uint8
                 return false;
         const Swarm__Request *q = unpack_request(f, p, n);
         if (!q)
-                return true;
+                return false;
         if (q->kind_case == SWARM__REQUEST__KIND_BACKUP_GET) {
                 backups_on_get(f->config.backups, connection, q->number, q->backup_get);
                 return true;
@@ -139,10 +139,12 @@ static void on_control(struct front *f, const struct relay_sender *from, const u
                         f->turn,
                         (struct peer){.connection = from->number, .manager = from->manager}, p, n);
         note_client(f, from->number);
-        if (refusal != EACCES && refusal != EAGAIN)
-                return; /* taken, or bytes that are no request: no one to answer */
-        q = unpack_request(f, p, n);
-        if (q)
+        if (refusal == 0)
+                return;
+        q = refusal == EBADMSG ? NULL : unpack_request(f, p, n);
+        if (!q) /* bytes that are no request: there is nobody to answer */
+                relay_drop(f->config.relay, from->number);
+        else
                 answer_error(f, from->number, q->number, refusal,
                              refusal == EACCES ? "control: this node's key is not a manager's"
                                                : TOO_MANY_WAIT);

@@ -90,7 +90,7 @@ static struct conn *note_conn(struct relay *r, uint64_t peer, uint64_t connectio
 static void drop_held(struct relay *r, struct held *h)
 {
         list_remove(&h->link);
-        r->held_bytes -= h->len;
+        r->held_bytes -= sizeof(*h) + h->len;
         free(h);
 }
 
@@ -265,11 +265,19 @@ static int send_up(struct relay *r, const struct conn *c, const uint8_t *p, size
         return r->config.send_peer(r->config.arg, r->leader, &m);
 }
 
+static bool is_answered(const uint8_t *p, size_t n)
+{
+        int kind = wire_peek_kind(&swarm__request__descriptor, p, n);
+
+        return kind > 0 && kind != SWARM__REQUEST__KIND_KEEP_ALIVE &&
+               kind != SWARM__REQUEST__KIND_CANCEL && kind != SWARM__REQUEST__KIND_LOG_ACKNOWLEDGE;
+}
+
 static void hold(struct relay *r, struct conn *c, const uint8_t *p, size_t n, int64_t now_ms)
 {
         if (!relay_is_request(p, n))
                 return; /* agents say it again */
-        if (r->held_bytes + n > RELAY_BYTES_MAX) {
+        if (r->held_bytes + sizeof(struct held) + n > RELAY_BYTES_MAX) {
                 refuse(r, c, request_number(p, n), EAGAIN, "too many requests wait for a leader");
                 return;
         }
@@ -278,25 +286,24 @@ static void hold(struct relay *r, struct conn *c, const uint8_t *p, size_t n, in
         h->until_ms = now_ms + RELAY_WAIT_MS;
         h->len = n;
         memcpy(h->bytes, p, n);
-        r->held_bytes += n;
+        r->held_bytes += sizeof(*h) + n;
         list_push_back(&r->held, &h->link);
 }
 
-static bool is_answered(int kind)
+static bool asks_too_much(const struct conn *c, const uint8_t *p, size_t n)
 {
-        return kind != SWARM__REQUEST__KIND_KEEP_ALIVE && kind != SWARM__REQUEST__KIND_CANCEL &&
-               kind != SWARM__REQUEST__KIND_LOG_ACKNOWLEDGE;
+        return !c->peer && c->n_asked >= RELAY_ASKED_MAX && relay_is_request(p, n) &&
+               is_answered(p, n);
 }
 
 static void note_request(struct conn *c, const uint8_t *p, size_t n)
 {
-        int kind = wire_peek_kind(&swarm__request__descriptor, p, n);
         uint64_t number = request_number(p, n);
 
         c->is_client = true;
-        if (kind == SWARM__REQUEST__KIND_CANCEL)
+        if (wire_peek_kind(&swarm__request__descriptor, p, n) == SWARM__REQUEST__KIND_CANCEL)
                 note_answered(c, number);
-        else if (!c->peer && kind > 0 && is_answered(kind))
+        else if (!c->peer && is_answered(p, n))
                 note_asked(c, number);
 }
 
@@ -315,6 +322,11 @@ static bool deliver(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
                 if (relay_is_request(p, n))
                         refuse(r, c, request_number(p, n), ENOTCONN,
                                "another manager leads by now: ask again");
+                return true;
+        }
+        if (asks_too_much(c, p, n)) {
+                refuse(r, c, request_number(p, n), EAGAIN,
+                       "too many requests of this connection wait for their answers");
                 return true;
         }
         if (!is_here && send_up(r, c, p, n) < 0)

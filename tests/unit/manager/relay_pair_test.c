@@ -127,9 +127,38 @@ static void test_large_answer(void **state UNUSED)
         pair_close(&p);
 }
 
+/* What is asked and not answered is remembered, so it is bounded: at either manager. */
+static void test_asks_too_much(void **state UNUSED)
+{
+        uint8_t m[] = {0x08, 0x80, 1, 0x52, 0}, answer[] = {0x08, 0x80, 1};
+        struct net_sender from = {.connection = 9, .key = {7}};
+        struct pair p;
+
+        pair_open(&p);
+        for (int i = 0; i < 2; i++) {
+                struct side *s = i ? &p.follower : &p.leader;
+                int before = p.leader.n_inputs;
+
+                for (int k = 0; k < RELAY_ASKED_MAX; k++)
+                        relay_on_message(s->relay, &from, m, sizeof(m), 1000);
+                assert_int_equal(p.leader.n_inputs - before, RELAY_ASKED_MAX);
+                assert_int_equal(s->n_sent, 0);
+                relay_on_message(s->relay, &from, m, sizeof(m), 1000);
+                assert_int_equal(p.leader.n_inputs - before, RELAY_ASKED_MAX);
+                assert_int_equal(s->answer_code, EAGAIN);
+                /* the refusal and the answer make room for two */
+                relay_send(p.leader.relay, p.leader.number, answer, sizeof(answer));
+                for (int k = 0; k < 3; k++)
+                        relay_on_message(s->relay, &from, m, sizeof(m), 1000);
+                assert_int_equal(p.leader.n_inputs - before, RELAY_ASKED_MAX + 2);
+        }
+        pair_close(&p);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_asks_too_much),
                 cmocka_unit_test(test_large_answer),
         };
 
