@@ -418,6 +418,8 @@ static void test_list_in_parts(void **state UNUSED)
 
         open_with_node(&r, &n);
         core_add_service(&r, "web", 40000);
+        while (r.due <= r.now.mono_ms)
+                core_run(&r);
         core_drop_effects(&r);
         q.kind_case = SWARM__REQUEST__KIND_TASK_LIST;
         q.task_list = &list;

@@ -211,6 +211,7 @@ static void test_answers_are_bounded(void **state UNUSED)
         while (r.due <= r.now.mono_ms)
                 core_run(&r);
         core_drop_effects(&r);
+        q.protocol = CONTROL_PROTOCOL;
         q.kind_case = SWARM__REQUEST__KIND_TASK_LIST;
         q.task_list = &list;
         for (q.number = next; q.number < 120; q.number++) {
