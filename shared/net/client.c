@@ -66,8 +66,7 @@ static void on_readable(struct net_socket *s)
 
 static void close_sockets(struct net_client *c)
 {
-        net_socket_close(STEAL_PTR(c->monitor));
-        net_socket_close(STEAL_PTR(c->socket));
+        net_monitored_close(STEAL_PTR(c->socket), STEAL_PTR(c->monitor));
 }
 
 static void try_later(struct net_client *c)

@@ -152,6 +152,14 @@ void net_socket_close(struct net_socket *s)
                 purge(n);
 }
 
+void net_monitored_close(struct net_socket *s, struct net_socket *monitor)
+{
+        if (s && s->zs && monitor)
+                zmq_socket_monitor(s->zs, NULL, 0);
+        net_socket_close(monitor);
+        net_socket_close(s);
+}
+
 void net_set_tcp(struct net_socket *s, const char *endpoint)
 {
         net_set_int(s, ZMQ_TCP_KEEPALIVE, 1);

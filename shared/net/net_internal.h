@@ -53,6 +53,9 @@ void net_set_bytes(struct net_socket *s, int option, const void *p, size_t n);
 void net_set_message_max(struct net_socket *s, size_t bytes);
 /* Keep-alive and the like, of both sides. */
 void net_set_tcp(struct net_socket *s, const char *endpoint);
+/* Closes a socket and its monitor, which is told no more before nobody reads it: ZeroMQ's thread,
+ * which serves many, would wait for ever to tell the socket's end. NULL is fine. */
+void net_monitored_close(struct net_socket *s, struct net_socket *monitor);
 /* The next of ZMQ_EVENT_* that a monitor (ZMQ_PAIR) has to tell, and what it is of; -EAGAIN: none.
  */
 int net_read_event(struct net_socket *monitor, int *ret_event, int *ret_fd);

@@ -519,8 +519,7 @@ void net_server_close(struct net_server *s)
         if (!s)
                 return;
         for (size_t p = 0; p < PORT_COUNT; p++) {
-                net_socket_close(s->ports[p].monitor);
-                net_socket_close(s->ports[p].router);
+                net_monitored_close(s->ports[p].router, s->ports[p].monitor);
                 loop_timer_free(s->ports[p].look);
                 buf_done(&s->ports[p].gone);
                 buf_done(&s->ports[p].again);

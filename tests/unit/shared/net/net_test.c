@@ -448,10 +448,11 @@ static void test_reconnect(void **state)
         assert_true(f->senders[1].connection > f->senders[0].connection);
 }
 
-static struct test_client *add_watched(struct fixture *f, const struct net_keys *keys)
+static struct test_client *add_watched_at(struct fixture *f, const char *endpoint,
+                                          const struct net_keys *keys)
 {
         struct test_client *c = &f->clients[f->n_clients++];
-        struct net_client_config config = {.endpoint = tcp_of(f),
+        struct net_client_config config = {.endpoint = endpoint,
                                            .keys = keys,
                                            .server_key = f->server_keys.public_key,
                                            .arg = c,
@@ -462,6 +463,11 @@ static struct test_client *add_watched(struct fixture *f, const struct net_keys 
         c->f = f;
         assert_int_equal(net_connect(f->net, &config, &c->net, NULL), 0);
         return c;
+}
+
+static struct test_client *add_watched(struct fixture *f, const struct net_keys *keys)
+{
+        return add_watched_at(f, tcp_of(f), keys);
 }
 
 static void wait_connected(struct fixture *f, const struct test_client *c, unsigned n)
@@ -499,6 +505,47 @@ static void test_watched(void **state)
         assert_string_equal(c->last, "again");
         assert_int_equal(f->received, 2);
         assert_int_equal(c->broken, 1);
+}
+
+/* A port that answers nobody: its queue of those that come is full. ret_fds: to be closed. */
+static unsigned full_port(int ret_fds[4])
+{
+        struct sockaddr_in a = {.sin_family = AF_INET};
+        socklen_t len = sizeof(a);
+
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        ret_fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(ret_fds[0], (struct sockaddr *)&a, sizeof(a)), 0);
+        assert_int_equal(listen(ret_fds[0], 0), 0);
+        assert_int_equal(getsockname(ret_fds[0], (struct sockaddr *)&a, &len), 0);
+        for (int i = 1; i < 4; i++) {
+                ret_fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+                connect(ret_fds[i], (struct sockaddr *)&a, len);
+        }
+        return ntohs(a.sin_port);
+}
+
+/* One that is closed before it could connect holds up no other. */
+static void test_closed_while_connecting(void **state)
+{
+        struct fixture *f = *state;
+        char endpoint[NET_ENDPOINT_MAX];
+        int fds[4];
+
+        snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%u", full_port(fds));
+        for (int i = 0; i < 8; i++)
+                add_watched_at(f, endpoint, &f->client_keys);
+        run_for(f, SILENCE_MS);
+        for (int i = 0; i < 8; i++) {
+                assert_int_equal(f->clients[i].connected, 0);
+                net_client_close(STEAL_PTR(f->clients[i].net));
+        }
+        run_for(f, SILENCE_MS);
+        for (unsigned i = 0; i < 8; i++)
+                send_text(add_tcp(f, &f->client_keys), "hello");
+        run_until(f, 8, 0);
+        for (int i = 0; i < 4; i++)
+                close(fds[i]);
 }
 
 static void test_forget_key(void **state)
@@ -737,6 +784,7 @@ int main(void)
                 TEST(test_strangers),
                 TEST(test_reconnect),
                 TEST(test_watched),
+                TEST(test_closed_while_connecting),
                 TEST(test_forget_key),
                 TEST(test_garbage),
                 TEST(test_many_clients),
