@@ -278,6 +278,27 @@ static void on_peer_broken(void *arg, uint64_t id)
         copies_on_peer_broken(d->copies, id);
 }
 
+/* What was said while the link was broken one way may be lost. That is no news of the leader. */
+static void on_peer_again(void *arg, uint64_t id)
+{
+        struct driver *d = arg;
+
+        relay_on_peer_broken(d->relay, id);
+        copies_on_peer_broken(d->copies, id);
+}
+
+static void break_overrun(struct driver *d)
+{
+        uint64_t id;
+
+        while ((id = relay_take_overrun(d->relay))) {
+                log_warn("a manager is not answered, too much waits for it: its link is broken "
+                         "peer=%llu",
+                         (unsigned long long)id);
+                peers_break(d->peers, id);
+        }
+}
+
 /* Links and addresses follow the members. */
 static void follow_members(struct driver *d)
 {
@@ -589,6 +610,7 @@ static int64_t run_parts(struct driver *d, struct now now)
         follow_members(d);
         relay_set_leader(d->relay, s->leader, replica_turn(d->replica) != NULL);
         due = MIN(due, relay_run(d->relay, now.mono_ms));
+        break_overrun(d);
         if (d->members && !replica_is_waiting(d->replica))
                 due = MIN(due, members_run(d->members, d->replica, now));
         snapshots_run(d->snapshots, d->replica);
@@ -685,7 +707,8 @@ static int open_network(struct driver *d, struct err *err)
                                      .protocols = PEER_PROTOCOLS,
                                      .arg = d,
                                      .on_message = on_peer_message,
-                                     .on_broken = on_peer_broken};
+                                     .on_broken = on_peer_broken,
+                                     .on_again = on_peer_again};
         struct relay_config relay = {.id = c->state->id,
                                      .arg = d,
                                      .send = send_here,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "manager/consensus/raft/message.h"
 #include "proto/control.pb-c.h"
 #include "shared/base/list.h"
 #include "shared/base/log.h"
@@ -53,6 +54,8 @@ struct relay {
         size_t held_bytes;
         struct list gone;
         size_t n_gone;
+        uint64_t overrun[RAFT_MEMBERS_MAX]; /* managers that could not be answered */
+        size_t n_overrun;
 };
 
 bool relay_is_request(const uint8_t *p, size_t n)
@@ -188,6 +191,22 @@ static void note_answered(struct conn *c, uint64_t number)
         }
 }
 
+static void note_overrun(struct relay *r, uint64_t peer)
+{
+        for (size_t i = 0; i < r->n_overrun; i++)
+                if (r->overrun[i] == peer)
+                        return;
+        if (r->n_overrun < ARRAY_SIZE(r->overrun))
+                r->overrun[r->n_overrun++] = peer;
+}
+
+uint64_t relay_take_overrun(struct relay *r)
+{
+        return r->n_overrun ? r->overrun[--r->n_overrun] : 0;
+}
+
+/* What agents are told is told anew by whoever said it. A link that is not there is told of when it
+ * is again. */
 static int send_down(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
 {
         Swarm__PeerMessage m = SWARM__PEER_MESSAGE__INIT;
@@ -197,7 +216,10 @@ static int send_down(struct relay *r, struct conn *c, const uint8_t *p, size_t n
         down.message = (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p};
         m.kind_case = SWARM__PEER_MESSAGE__KIND_RELAY_DOWN;
         m.relay_down = &down;
-        return r->config.send_peer(r->config.arg, c->peer, &m);
+        int e = r->config.send_peer(r->config.arg, c->peer, &m);
+        if (e == -EAGAIN && (c->is_client || n == 0))
+                note_overrun(r, c->peer);
+        return e;
 }
 
 static int send_as_is(struct relay *r, struct conn *c, const uint8_t *p, size_t n)

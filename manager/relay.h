@@ -5,7 +5,9 @@
  * leader, requests of clients wait; agents say things again by themselves.
  *
  * A connection has a number, wherever it is; a higher one was heard first later. A client whose
- * request went to a leader that is lost is told so: what it asked may have been done or not.
+ * request went to a leader that is lost, or to which the link broke, is told so: what it asked may
+ * have been done or not. No answer vanishes: one that cannot be sent to another manager has the
+ * link broken (relay_take_overrun).
  */
 #pragma once
 
@@ -55,7 +57,12 @@ void relay_say(struct relay *r, const uint8_t key[NET_KEY_BYTES], const uint8_t 
 /* From other managers. */
 void relay_on_up(struct relay *r, uint64_t peer, const Swarm__RelayUp *m, int64_t now_ms);
 void relay_on_down(struct relay *r, const Swarm__RelayDown *m);
+/* The link to or from it broke, or there is one again after that: nothing is left of what was said
+ * before. */
 void relay_on_peer_broken(struct relay *r, uint64_t peer);
+/* A manager for which so much waits that an answer could not be sent to it: break the link, so that
+ * both ends know. Each once; 0: none (more). */
+uint64_t relay_take_overrun(struct relay *r);
 /* Refuses what has waited too long. Returns when the next does; TIME_NEVER: none. */
 int64_t relay_run(struct relay *r, int64_t now_ms);
 

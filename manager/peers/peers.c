@@ -53,6 +53,8 @@ struct peer_link {
         bool is_up, is_member;
         bool is_refused;   /* it understands nothing of what we speak, and that was said */
         uint32_t protocol; /* that is spoken */
+        bool was_broken;   /* the connection to it; it is not up again */
+        bool was_lost;     /* the one from it; no frame has come since */
         struct lane lanes[LANE_COUNT];
         enum lane_kind last;      /* of LANE_LOG and LANE_RELAY, which had its turn */
         uint64_t position, taken; /* up to where all is sent; and read, or lost */
@@ -241,6 +243,10 @@ static void on_connected(void *arg)
         l->taken = l->position;
         l->protocol = l->peers->config.protocols.oldest;
         l->is_up = true;
+        if (!l->was_broken)
+                return;
+        l->was_broken = false;
+        l->peers->config.on_again(l->peers->config.arg, l->id);
 }
 
 static void on_broken(void *arg)
@@ -250,6 +256,7 @@ static void on_broken(void *arg)
 
         log_debug("link to manager broke peer=%llu", (unsigned long long)l->id);
         l->is_up = false;
+        l->was_broken = true;
         drop_waiting(l);
         c->on_broken(c->arg, l->id);
 }
@@ -305,20 +312,41 @@ static void limit_strangers(struct peers *p)
                 link_free(oldest);
 }
 
+/* The same link over another connection. */
+static struct peer_link *link_renew(struct peers *p, struct peer_link *l, const char *address)
+{
+        const struct peer_link old = *l;
+
+        link_free(l);
+        l = link_add(p, old.id, address);
+        l->is_member = old.is_member;
+        l->was_broken = old.was_broken || old.is_up;
+        l->was_lost = old.was_lost;
+        return l;
+}
+
 static struct peer_link *link_set(struct peers *p, uint64_t id, const char *address)
 {
         struct peer_link *l = find_link(p, id);
-        bool is_member = l && l->is_member;
 
         if (l && str_is_equal(l->address, address))
                 return l;
         if (l)
-                link_free(l);
-        else
-                limit_strangers(p);
-        l = link_add(p, id, address);
-        l->is_member = is_member;
-        return l;
+                return link_renew(p, l, address);
+        limit_strangers(p);
+        return link_add(p, id, address);
+}
+
+void peers_break(struct peers *p, uint64_t id)
+{
+        struct peer_link *l = find_link(p, id);
+        char address[RAFT_ADDRESS_MAX];
+
+        if (!l || !l->is_up)
+                return;
+        snprintf(address, sizeof(address), "%s", l->address);
+        log_debug("link to manager is broken on purpose peer=%llu", (unsigned long long)id);
+        link_renew(p, l, address);
 }
 
 void peers_set(struct peers *p, const struct raft_members *members)
@@ -346,6 +374,10 @@ static void inbound_free(struct inbound *in)
 
 static void inbound_remove(struct peers *p, size_t i)
 {
+        struct peer_link *l = find_link(p, p->inbound[i]->from);
+
+        if (l)
+                l->was_lost = true;
         inbound_free(p->inbound[i]);
         p->inbound[i] = p->inbound[--p->n_inbound];
 }
@@ -461,6 +493,17 @@ static void refuse(const struct peers *p, struct inbound *in, const Swarm__PeerF
                  text_is_valid(f->address) ? f->address : "", err.text);
 }
 
+/* It says something after the connection from it was lost. */
+static void tell_again(struct peers *p, uint64_t from)
+{
+        struct peer_link *l = find_link(p, from);
+
+        if (!l || !l->was_lost)
+                return;
+        l->was_lost = false;
+        p->config.on_again(p->config.arg, from);
+}
+
 void peers_receive(struct peers *p, uint64_t connection, const uint8_t *bytes, size_t n)
 {
         _cleanup_arena_ struct wire_arena arena = {0};
@@ -483,15 +526,21 @@ void peers_receive(struct peers *p, uint64_t connection, const uint8_t *bytes, s
         }
         if (parse_host_port(f->address, 0, address) == 0)
                 link_set(p, f->from, address);
+        tell_again(p, f->from);
         if (take_part(&in->partials[f->lane], f))
                 deliver(p, in->from, &in->partials[f->lane]);
 }
 
 void peers_gone(struct peers *p, uint64_t connection)
 {
-        for (size_t i = p->n_inbound; i-- > 0;)
-                if (p->inbound[i]->connection == connection)
-                        inbound_remove(p, i);
+        for (size_t i = p->n_inbound; i-- > 0;) {
+                uint64_t from = p->inbound[i]->from;
+
+                if (p->inbound[i]->connection != connection)
+                        continue;
+                inbound_remove(p, i);
+                p->config.on_broken(p->config.arg, from);
+        }
 }
 
 bool peers_is_frame(const uint8_t *p, size_t n)

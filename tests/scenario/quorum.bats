@@ -125,6 +125,53 @@ another_leads() { local now; now=$(leader_name) && [ -n "$now" ] && [ "$now" != 
         wait_for 10 "$L" manager_is "$L" reachable
 }
 
+# asked NAME COMMAND...: how it ended goes to $CLUSTER/asked/NAME, in the background.
+asked() {
+        local to="$CLUSTER/asked/$1" m=$2
+        shift 2
+        {
+                timeout 25 "$BUILD/swarmctl" --host "ipc://$CLUSTER/$m/manager.sock" "$@" 2>&1 >/dev/null | tail -n 1 >"$to"
+                echo "${PIPESTATUS[0]}" >>"$to"
+        } 3>&- 4>&- &
+        ASKED+=($!)
+}
+# Each was answered, or failed with a line that names the leader.
+are_answered() {
+        local f
+        for f in "$CLUSTER"/asked/*; do
+                case $(tail -n 1 "$f") in
+                0) ;;
+                1 | 3) grep -q "lead" "$f" || { echo "$f:"; cat "$f"; return 1; } ;;
+                *) echo "$f:"; cat "$f"; return 1 ;;
+                esac
+        done
+}
+
+# Links between managers are given up after three seconds of silence, by one end or by both.
+@test "the leader is cut off for a while: whatever is asked then is answered, or fails and says why" {
+        local length i m
+        for length in 1 5 7 9 12; do # half seconds
+                rm -rf "$CLUSTER/asked"
+                mkdir "$CLUSTER/asked"
+                ASKED=()
+                L=$(leader_name "$(alive | head -n 1)")
+                host_cut "$L"
+                for i in $(seq $((length + 2))); do
+                        [ "$i" != "$((length + 1))" ] || host_heal "$L"
+                        for m in $(managers); do
+                                asked "read-$i-$m" "$m" service ls -q
+                                asked "write-$i-$m" "$m" service create --detach --quiet --replicas 0 \
+                                        --name "cut-$length-$i-$m" web:1 /bin/main
+                        done
+                        sleep 0.5
+                done
+                wait "${ASKED[@]}"
+                are_answered
+                wait_for 20 "all managers" all_are_managers
+                wait_for 20 "one leader" agree_on_leader
+        done
+}
+
 # deaf MANAGER FROM...: drops what comes from those hosts; hears MANAGER: undoes it.
 deaf() {
         local m=$1 from

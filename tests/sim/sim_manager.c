@@ -298,6 +298,12 @@ void sim_manager_on_broken(struct sim_manager *m, uint64_t id)
         wake_now(m);
 }
 
+/* Without a raft hint, which the simulation never gives: as driver.c does. */
+void sim_manager_on_again(struct sim_manager *m, uint64_t id)
+{
+        sim_manager_on_broken(m, id);
+}
+
 static void follow_members(struct sim_manager *m)
 {
         const struct raft_members *now = replica_members(m->replica);

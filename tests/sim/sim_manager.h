@@ -74,6 +74,8 @@ void sim_manager_on_gone(struct sim_manager *m, uint64_t connection);
 void sim_manager_hear_raft(struct sim_manager *m, uint64_t from, const uint8_t *p, size_t n);
 void sim_manager_hear_peer(struct sim_manager *m, uint64_t from, const uint8_t *p, size_t n);
 void sim_manager_on_broken(struct sim_manager *m, uint64_t id);
+void sim_manager_on_again(struct sim_manager *m,
+                          uint64_t id); /* before the first that comes then */
 /* One that is to join, over that connection; NULL: none. */
 struct sim_manager *sim_manager_by_joining(struct sim *sim, uint64_t connection);
 void sim_manager_hear_joined(struct sim_manager *m, const uint8_t *p, size_t n);

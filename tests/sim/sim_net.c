@@ -304,12 +304,16 @@ static void peer_arrives(struct sim_manager *m, void *arg, bool is_void)
 {
         struct sim *sim = m->sim;
         struct parcel *p = arg;
-        bool is_lost = p->epoch != link_between(sim, p->from, p->to)->epoch;
+        struct sim_link *link = link_between(sim, p->from, p->to);
 
-        if (!is_lost && (is_void || sim->net.is_blocked[p->from][p->to]))
+        if (p->epoch == link->epoch && (is_void || sim->net.is_blocked[p->from][p->to])) {
                 break_link(sim, p->from, p->to);
-        else if (!is_lost)
+        } else if (p->epoch == link->epoch) {
+                if (p->epoch != link->heard)
+                        sim_manager_on_again(m, p->connection);
+                link->heard = p->epoch;
                 sim_manager_hear_peer(m, p->connection, p->bytes, p->n);
+        }
         free(p);
 }
 

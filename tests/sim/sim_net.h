@@ -16,6 +16,7 @@ struct sim_manager;
 /* From one manager to another: whole messages in order, until it breaks. */
 struct sim_link {
         uint64_t epoch; /* what was sent in an earlier one is lost */
+        uint64_t heard; /* the last epoch of which the receiver heard something */
         int64_t last_at;
         bool is_broken; /* and the sender does not know yet */
 };

@@ -1,11 +1,15 @@
-/* The relay: which nodes it says that it has heard, and what it makes of requests. */
+/* The relay: which nodes it says that it has heard, what it makes of requests, and what becomes of
+ * them and their answers when a link between managers breaks. */
 #include "tests/lib/unit.h"
 
 #include "manager/relay.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "proto/control.pb-c.h"
 #include "shared/base/base.h"
+#include "shared/wire/wire.h"
 
 static const uint8_t AGENT_MESSAGE[] = {0x0a, 0x00}, REQUEST[] = {0x08, 0x01};
 
@@ -150,11 +154,165 @@ static void test_numbers(void **state UNUSED)
         }
 }
 
+/* --- a link that breaks -------------------------------------------------------------------------
+ */
+struct rig {
+        struct relay *relay;
+        int peer_result; /* of what is sent to another manager */
+        int n_inputs, n_gone, n_up, n_answers, n_refused;
+        uint64_t number; /* of the last input's connection */
+};
+
+static void note_input(void *arg, const struct relay_sender *from, const uint8_t *p UNUSED,
+                       size_t n UNUSED)
+{
+        struct rig *rig = arg;
+
+        rig->n_inputs++;
+        rig->number = from->number;
+}
+
+static void note_gone(void *arg, uint64_t number UNUSED)
+{
+        ((struct rig *)arg)->n_gone++;
+}
+
+static int note_answer(void *arg, uint64_t connection UNUSED, const uint8_t *p, size_t n)
+{
+        struct rig *rig = arg;
+        _cleanup_arena_ struct wire_arena arena = {0};
+        const Swarm__Response *r = wire_unpack(&arena, &swarm__response__descriptor, p, n);
+
+        assert_non_null(r);
+        rig->n_answers++;
+        if (r->code == ENOTCONN) {
+                rig->n_refused++;
+                assert_non_null(strstr(r->error, "the manager that leads"));
+        }
+        return 0;
+}
+
+static int to_peer(void *arg, uint64_t to UNUSED, const Swarm__PeerMessage *m)
+{
+        struct rig *rig = arg;
+
+        rig->n_up += m->kind_case == SWARM__PEER_MESSAGE__KIND_RELAY_UP;
+        return rig->peer_result;
+}
+
+static void rig_start(struct rig *rig, uint64_t leader)
+{
+        rig->relay = relay_new(&(struct relay_config){.id = 1,
+                                                      .arg = rig,
+                                                      .send = note_answer,
+                                                      .send_peer = to_peer,
+                                                      .on_input = note_input,
+                                                      .on_gone = note_gone});
+        relay_set_leader(rig->relay, leader, leader == 1);
+}
+
+/* A request of a client, as bytes. */
+static struct buf request(uint64_t number)
+{
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
+        struct buf b = {0};
+
+        q.number = number;
+        q.kind_case = SWARM__REQUEST__KIND_SERVICE_LIST;
+        q.service_list = &list;
+        WIRE_PACK(&q, &b);
+        return b;
+}
+
+static void ask_here(struct rig *rig, uint64_t number)
+{
+        struct net_sender from = {.connection = 10, .is_local = true};
+        _cleanup_buf_ struct buf b = request(number);
+
+        relay_on_message(rig->relay, &from, b.data, b.len, 1000);
+}
+
+static void comes_up(struct rig *rig, uint64_t peer, uint64_t connection, const uint8_t *p,
+                     size_t n, bool is_agent)
+{
+        static uint8_t key[NET_KEY_BYTES] = {7};
+        Swarm__RelayUp up = SWARM__RELAY_UP__INIT;
+
+        up.connection = connection;
+        up.message = (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p};
+        if (is_agent)
+                up.key = (ProtobufCBinaryData){sizeof(key), key};
+        relay_on_up(rig->relay, peer, &up, 1000);
+}
+
+/* Asked of the leader, and not answered when the link to it breaks: whoever asked is told so, once;
+ * what is asked while the other way is broken is told of when that is there again. */
+static void test_asked_of_a_leader_that_is_lost(void **state UNUSED)
+{
+        struct rig rig = {0};
+
+        rig_start(&rig, 2);
+        ask_here(&rig, 1);
+        ask_here(&rig, 2);
+        assert_int_equal(rig.n_up, 2);
+        relay_on_peer_broken(rig.relay, 3); /* not the one that leads */
+        assert_int_equal(rig.n_answers, 0);
+        relay_on_peer_broken(rig.relay, 2);
+        assert_int_equal(rig.n_refused, 2);
+        relay_on_peer_broken(rig.relay, 2);
+        assert_int_equal(rig.n_answers, 2);
+        ask_here(&rig, 3);
+        relay_on_peer_broken(rig.relay, 2);
+        assert_int_equal(rig.n_refused, 3);
+        relay_free(rig.relay);
+}
+
+/* An answer that another manager has no room for must not vanish; messages of agents are said
+ * again, and a link that is not there is told of by itself. */
+static void test_overrun(void **state UNUSED)
+{
+        struct rig rig = {0};
+        _cleanup_buf_ struct buf q = request(5);
+        static const uint8_t answer[] = {0x08, 0x05};
+
+        rig_start(&rig, 1);
+        comes_up(&rig, 2, 100, AGENT_MESSAGE, sizeof(AGENT_MESSAGE), true);
+        uint64_t agent = rig.number;
+        comes_up(&rig, 2, 101, q.data, q.len, false);
+        uint64_t client = rig.number;
+        comes_up(&rig, 3, 102, q.data, q.len, false);
+        uint64_t other = rig.number;
+        assert_int_equal(rig.n_inputs, 3);
+
+        rig.peer_result = -ENOTCONN;
+        assert_int_equal(relay_send(rig.relay, client, answer, sizeof(answer)), -ENOTCONN);
+        assert_int_equal(relay_take_overrun(rig.relay), 0);
+        rig.peer_result = -EAGAIN;
+        assert_int_equal(relay_send(rig.relay, agent, AGENT_MESSAGE, sizeof(AGENT_MESSAGE)),
+                         -EAGAIN);
+        assert_int_equal(relay_take_overrun(rig.relay), 0);
+        relay_drop(rig.relay, agent);
+        assert_int_equal(relay_take_overrun(rig.relay), 2);
+        for (int i = 0; i < 100; i++)
+                relay_send(rig.relay, client, answer, sizeof(answer));
+        relay_send(rig.relay, other, answer, sizeof(answer));
+        assert_int_equal(relay_take_overrun(rig.relay) + relay_take_overrun(rig.relay), 2 + 3);
+        assert_int_equal(relay_take_overrun(rig.relay), 0);
+        /* and then nothing is left of that manager's */
+        relay_on_peer_broken(rig.relay, 2);
+        assert_int_equal(rig.n_gone, 2);
+        assert_int_equal(relay_send(rig.relay, client, answer, sizeof(answer)), -EHOSTUNREACH);
+        relay_free(rig.relay);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_numbers),
                 cmocka_unit_test(test_heard),
+                cmocka_unit_test(test_asked_of_a_leader_that_is_lost),
+                cmocka_unit_test(test_overrun),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,22 +1,19 @@
 /* peers: links among managers over real sockets, some through a line that can be cut or go dead. */
 #include "tests/lib/unit.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "manager/peers/peers.h"
-#include "shared/base/io.h"
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
 #include "shared/loop/loop.h"
 #include "shared/model/model.h"
 #include "shared/wire/wire.h"
+#include "tests/lib/line.h"
 
 #define DEADLINE_MS  30000
 #define STEP_MS      2
@@ -45,20 +42,9 @@ struct manager {
         bool is_deaf;
         char address[RAFT_ADDRESS_MAX];
         struct got *got;
-        size_t n_got, cap_got, n_broken, n_gone, frame_max;
+        size_t n_got, cap_got, n_broken, n_again, n_gone, frame_max;
+        size_t got_at_again; /* n_got, when there was a connection again */
         uint64_t last_broken;
-};
-
-/* A line between a manager and another: what comes in at a port goes on to a server. */
-struct line {
-        struct loop *loop;
-        struct loop_fd *watch[3]; /* listener, both ends */
-        int fds[3];
-        struct sockaddr_in to;
-        char address[RAFT_ADDRESS_MAX];
-        size_t passed, cut_at; /* bytes towards the server; SIZE_MAX: never */
-        const char *words;     /* said to whoever calls, in the place of what the server says */
-        size_t n_misled;
 };
 
 struct fixture {
@@ -129,6 +115,15 @@ static void on_broken(void *arg, uint64_t id)
         m->last_broken = id;
 }
 
+static void on_again(void *arg, uint64_t id)
+{
+        struct manager *m = arg;
+
+        m->n_again++;
+        m->got_at_again = m->n_got;
+        assert_int_not_equal(id, m->id);
+}
+
 static bool on_accept(void *arg, const uint8_t key[NET_KEY_BYTES], struct id *ret_node)
 {
         struct manager *m = arg;
@@ -192,7 +187,8 @@ static void start(struct fixture *f, size_t i, const char *endpoint)
                                  .protocols = PEER_PROTOCOLS,
                                  .arg = m,
                                  .on_message = on_message,
-                                 .on_broken = on_broken};
+                                 .on_broken = on_broken,
+                                 .on_again = on_again};
         m->peers = peers_new(&c);
 }
 
@@ -316,113 +312,11 @@ static void link_up(struct fixture *f, struct manager *a, struct manager *b, con
         b->n_got = 0;
 }
 
-/* --- the line -----------------------------------------------------------------------------------
- */
-static void line_hang_up(struct line *l)
+/* Between a, whose loop carries it, and b. */
+static struct line *line_between(struct fixture *f, struct manager *a, struct manager *b)
 {
-        for (int i = 1; i < 3; i++) {
-                loop_fd_free(STEAL_PTR(l->watch[i]));
-                if (l->fds[i] >= 0)
-                        close(STEAL_FD(l->fds[i]));
-        }
-}
-
-static void line_pass(struct line *l, int from)
-{
-        uint8_t bytes[65536];
-        int to = 3 - from;
-        size_t most = sizeof(bytes);
-
-        if (from == 1)
-                most = MIN(most, l->cut_at - l->passed);
-        ssize_t n = most > 0 ? read(l->fds[from], bytes, most) : 0;
-        if (n < 0 && errno == EAGAIN)
-                return;
-        if (from == 1 && n > 0)
-                l->passed += (size_t)n;
-        for (ssize_t done = 0; n > 0 && done < n;) {
-                ssize_t w = write(l->fds[to], bytes + done, (size_t)(n - done));
-
-                if (w < 0 && errno != EAGAIN)
-                        n = -1;
-                done += MAX(w, (ssize_t)0);
-        }
-        if (n <= 0)
-                line_hang_up(l);
-}
-
-static void on_client_end(void *arg, int events UNUSED)
-{
-        line_pass(arg, 1);
-}
-
-static void on_server_end(void *arg, int events UNUSED)
-{
-        line_pass(arg, 2);
-}
-
-static void on_caller(void *arg, int events UNUSED)
-{
-        struct line *l = arg;
-        int fd = accept4(l->fds[0], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-        if (fd < 0)
-                return;
-        line_hang_up(l);
-        if (l->words) {
-                l->n_misled++;
-                assert_int_equal(io_write_all(fd, l->words, strlen(l->words)), 0);
-                close(fd);
-                return;
-        }
-        l->fds[1] = fd;
-        l->fds[2] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (connect(l->fds[2], (struct sockaddr *)&l->to, sizeof(l->to))) {
-                line_hang_up(l);
-                return;
-        }
-        assert_int_equal(loop_fd_new(l->loop, l->fds[1], LOOP_READ, on_client_end, l, &l->watch[1]),
-                         0);
-        assert_int_equal(loop_fd_new(l->loop, l->fds[2], LOOP_READ, on_server_end, l, &l->watch[2]),
-                         0);
-}
-
-/* Carried by a's loop, to b. */
-static struct line *line_open(struct fixture *f, struct manager *a, struct manager *b)
-{
-        struct line *l = &f->line;
-        struct sockaddr_in at = {.sin_family = AF_INET};
-        socklen_t len = sizeof(at);
-        const char *port = strrchr(b->address, ':') + 1;
-
-        *l = (struct line){.loop = a->loop, .cut_at = SIZE_MAX, .fds = {-1, -1, -1}};
-        at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        l->to = at;
-        l->to.sin_port = htons((uint16_t)strtoul(port, NULL, 10));
-        l->fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        assert_int_equal(bind(l->fds[0], (struct sockaddr *)&at, sizeof(at)), 0);
-        assert_int_equal(listen(l->fds[0], 16), 0);
-        assert_int_equal(getsockname(l->fds[0], (struct sockaddr *)&at, &len), 0);
-        snprintf(l->address, sizeof(l->address), "127.0.0.1:%u", ntohs(at.sin_port));
-        assert_int_equal(loop_fd_new(l->loop, l->fds[0], LOOP_READ, on_caller, l, &l->watch[0]), 0);
-        return l;
-}
-
-/* From now on nothing passes, and nobody is told. */
-static void line_die(struct line *l)
-{
-        for (int i = 0; i < 3; i++)
-                loop_fd_set(l->watch[i], 0);
-}
-
-static void line_close(struct line *l)
-{
-        if (!l->loop)
-                return;
-        line_hang_up(l);
-        loop_fd_free(l->watch[0]);
-        close(l->fds[0]);
-        *l = (struct line){0};
+        line_open(&f->line, a->loop, b->address);
+        return &f->line;
 }
 
 /* --- fixture ------------------------------------------------------------------------------------
@@ -550,7 +444,7 @@ static void test_cut(void **state)
 {
         struct fixture *f = *state;
         struct manager *a = &f->managers[0], *b = &f->managers[1];
-        struct line *l = line_open(f, a, b);
+        struct line *l = line_between(f, a, b);
 
         link_up(f, a, b, l->address);
         for (size_t round = 1; round <= 5; round++) {
@@ -575,6 +469,66 @@ static void test_cut(void **state)
                         assert_int_equal(b->got[i].seed, b->got[i].kind == RAFT_APPEND ? 5 : 4);
                 }
         }
+}
+
+/* One of two connections breaks: both ends are told, and told when it is there again. */
+static void test_broken_and_again(void **state)
+{
+        struct fixture *f = *state;
+        struct manager *a = &f->managers[0], *b = &f->managers[1];
+        struct line *l = line_between(f, a, b);
+
+        set_members(b, 1, &a, NULL);
+        link_up(f, a, b, l->address);
+        connect_to(f, b, a->id);
+        RUN_UNTIL(f, a->n_got == 1);
+        assert_int_equal(a->n_broken + b->n_broken + a->n_again + b->n_again, 0);
+
+        line_hang_up(l);
+        RUN_UNTIL(f, a->n_broken == 1 && b->n_broken == 1);
+        assert_int_equal(a->last_broken, b->id);
+        assert_int_equal(b->last_broken, a->id);
+        /* the other way is there: what is said comes, and is no news of this one */
+        assert_int_equal(say_relay(b, a->id, 1, 10), 0);
+        RUN_UNTIL(f, a->n_got == 2);
+        assert_int_equal(b->n_again, 0);
+        RUN_UNTIL(f, a->n_again == 1);
+        assert_int_equal(b->n_again, 0); /* with the first word, and before it */
+        assert_int_equal(say_relay(a, b->id, 2, 10), 0);
+        RUN_UNTIL(f, b->n_got == 1);
+        assert_int_equal(b->n_again, 1);
+        assert_int_equal(b->got_at_again, 0);
+        assert_int_equal(say_relay(a, b->id, 3, 10), 0);
+        RUN_UNTIL(f, b->n_got == 2);
+        run_for(f, SETTLE_STEPS);
+        assert_int_equal(a->n_broken + b->n_broken, 2);
+        assert_int_equal(a->n_again + b->n_again, 2);
+}
+
+/* On purpose, with much under way: nothing of it is mixed with what is said after. */
+static void test_broken_on_purpose(void **state)
+{
+        struct fixture *f = *state;
+        struct manager *a = &f->managers[0], *b = &f->managers[1];
+
+        peers_break(a->peers, b->id); /* no such member */
+        set_members(b, 1, &a, NULL);
+        link_up(f, a, b, NULL);
+        assert_int_equal(say_relay(a, b->id, 1, 30 * MIB), 0);
+        assert_int_equal(say_relay(a, b->id, 2, 10), 0);
+        peers_break(a->peers, b->id);
+        assert_int_equal(say_relay(a, b->id, 3, 10), -ENOTCONN);
+        peers_break(a->peers, b->id); /* it is not there: not once more */
+        assert_int_equal(a->n_again, 0);
+        RUN_UNTIL(f, a->n_again == 1);
+        assert_int_equal(say_relay(a, b->id, 4, MIB), 0);
+        RUN_UNTIL(f, b->n_got == 1);
+        assert_int_equal(b->n_again, 1);
+        assert_true(b->got[0].is_whole && b->got[0].len == MIB && b->got[0].seed == 4);
+        run_for(f, SETTLE_STEPS);
+        assert_int_equal(b->n_got, 1);
+        assert_int_equal(a->n_again, 1);
+        assert_int_equal(a->n_broken, 0);
 }
 
 /* Nobody is there: nothing waits. Later there is somebody: nothing old comes. */
@@ -655,7 +609,7 @@ static void test_vanished(void **state)
 {
         struct fixture *f = *state;
         struct manager *a = &f->managers[0], *b = &f->managers[1];
-        struct line *l = line_open(f, a, b);
+        struct line *l = line_between(f, a, b);
 
         link_up(f, a, b, l->address);
         /* An idle link stays. */
@@ -673,7 +627,7 @@ static void test_misled(void **state)
 {
         struct fixture *f = *state;
         struct manager *a = &f->managers[0], *b = &f->managers[1];
-        struct line *l = line_open(f, a, b);
+        struct line *l = line_between(f, a, b);
 
         l->words = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
         set_members(a, 1, &b, (const char *const[]){l->address});
@@ -689,7 +643,7 @@ static void test_churn(void **state)
 {
         struct fixture *f = *state;
         struct manager *a = &f->managers[0], *b = &f->managers[1];
-        struct line *l = line_open(f, a, b);
+        struct line *l = line_between(f, a, b);
         uint8_t seed = 0;
 
         link_up(f, a, b, l->address);
@@ -903,13 +857,22 @@ static void test_many_senders(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_all_to_all), TEST(test_members_come_and_go),
-                TEST(test_large),      TEST(test_too_long),
-                TEST(test_cut),        TEST(test_absent),
-                TEST(test_deaf),       TEST(test_vanished),
-                TEST(test_churn),      TEST(test_misled),
-                TEST(test_halves),     TEST(test_garbage),
-                TEST(test_endless),    TEST(test_many_senders),
+                TEST(test_all_to_all),
+                TEST(test_members_come_and_go),
+                TEST(test_large),
+                TEST(test_too_long),
+                TEST(test_cut),
+                TEST(test_broken_and_again),
+                TEST(test_broken_on_purpose),
+                TEST(test_absent),
+                TEST(test_deaf),
+                TEST(test_vanished),
+                TEST(test_churn),
+                TEST(test_misled),
+                TEST(test_halves),
+                TEST(test_garbage),
+                TEST(test_endless),
+                TEST(test_many_senders),
         };
 
         return cmocka_run_group_tests_name("peers", tests, NULL, NULL);

@@ -43,7 +43,7 @@ static void on_message(void *arg, uint64_t from UNUSED, const Swarm__PeerMessage
         m->last_len = pm->relay_down->message.len;
 }
 
-static void on_broken(void *arg UNUSED, uint64_t id UNUSED)
+static void on_link(void *arg UNUSED, uint64_t id UNUSED)
 {
 }
 
@@ -86,7 +86,8 @@ static void start(struct fixture *f, struct manager *m, uint64_t id, struct prot
                                                     .protocols = range,
                                                     .arg = m,
                                                     .on_message = on_message,
-                                                    .on_broken = on_broken});
+                                                    .on_broken = on_link,
+                                                    .on_again = on_link});
 }
 
 static void stop(struct manager *m)
