@@ -10,13 +10,19 @@
  * That a connection is gone is learnt from the monitor, which names descriptors: each message tells
  * the descriptor it came in on. Descriptors are used again, so what is read is kept in order:
  * monitor first, then the messages that were there, then who is gone.
+ *
+ * What arrives at one time wakes each I/O thread that has a part in it: so a few connections are
+ * all one thread's, and only a crowd has two. Then both listen at the same socket, and whichever
+ * has time accepts.
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <sodium.h>
 #include <zmq.h>
@@ -34,6 +40,7 @@
 #define LOOK_MS      50
 #define LOOKS_MAX    20 /* at one who was said to be gone */
 #define IO_THREADS   2  /* handshakes of a crowd cost 2 ms of CPU each */
+#define CROWD        64 /* connections that one of them serves; beyond, the other accepts as well */
 #define ROUTE_BYTES  5  /* a zero and four bytes: the ids that ZeroMQ gives */
 
 enum { PORT_TCP, PORT_IPC, PORT_COUNT };
@@ -57,8 +64,10 @@ struct port {
         struct net_server *server;
         struct net_socket *router, *monitor;
         bool is_local;
-        struct buf gone;  /* struct suspect: whom the monitor named, not yet looked at */
-        struct buf again; /* those to be looked at once more */
+        bool is_crowded;      /* both I/O threads accept */
+        struct buf listening; /* int: descriptors it listens at; ZeroMQ's */
+        struct buf gone;      /* struct suspect: whom the monitor named, not yet looked at */
+        struct buf again;     /* those to be looked at once more */
         struct loop_timer *look;
 };
 
@@ -136,6 +145,48 @@ static struct connection *add_connection(struct port *port, uint64_t route, cons
         map_put(&s->by_number, c);
         map_put(&s->by_route, c);
         return c;
+}
+
+/* Whose the connections are that are accepted from what is bound next. */
+static void set_io_threads(struct port *port, uint64_t mask)
+{
+        net_set_bytes(port->router, ZMQ_AFFINITY, &mask, sizeof(mask));
+}
+
+/* One of two that are asked at once finds nothing: it must not wait for the next. -errno: this
+ * endpoint stays with one thread. */
+static int listen_again(struct port *port, int listening)
+{
+        int fd = fcntl(listening, F_DUPFD_CLOEXEC, 0);
+        int r = 0;
+
+        if (fd < 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+                r = -errno;
+        net_set_int(port->router, ZMQ_USE_FD, fd);
+        if (r == 0 && zmq_bind(port->router->zs, "tcp://127.0.0.1:*")) /* fd says where */
+                r = net_error();
+        net_set_int(port->router, ZMQ_USE_FD, -1);
+        if (r < 0 && fd >= 0)
+                close(fd);
+        return r;
+}
+
+static void let_all_accept(struct port *port)
+{
+        struct buf fds = port->listening;
+
+        port->is_crowded = true;
+        port->listening = (struct buf){0}; /* the monitor tells of these again */
+        set_io_threads(port, 2);
+        for (size_t i = 0; i < fds.len; i += sizeof(int)) {
+                int fd;
+
+                memcpy(&fd, fds.data + i, sizeof(fd));
+                int r = listen_again(port, fd);
+                if (r < 0)
+                        log_warn("one thread alone serves a crowd: %s", zmq_strerror(-r));
+        }
+        buf_done(&fds);
 }
 
 /* The kernel's name for a socket, never used again. 0: the descriptor is none. */
@@ -238,6 +289,8 @@ static struct connection *find_connection(struct net_socket *socket, uint64_t ro
         }
         if (!c)
                 c = add_connection(port, route, port->is_local ? NULL : key);
+        if (!port->is_local && !port->is_crowded && s->by_number.len > CROWD)
+                let_all_accept(port);
         if (!set_fd(socket, c, zmq_msg_get(m, ZMQ_SRCFD)))
                 return NULL;
         return is_heard(port, c, zmq_msg_size(m)) ? c : NULL;
@@ -352,6 +405,10 @@ static void on_monitor(struct net_socket *socket)
 
                 if (net_read_event(socket, &event, &fd) < 0)
                         return;
+                if (event == ZMQ_EVENT_LISTENING) {
+                        buf_append(&port->listening, &fd, sizeof(fd));
+                        continue;
+                }
                 struct suspect it = {.fd = fd};
                 buf_append(&port->gone, &it, sizeof(it));
                 port->router->touched = true;
@@ -367,7 +424,8 @@ static int open_monitor(struct port *port)
         snprintf(endpoint, sizeof(endpoint), "inproc://monitor.%s.%d", s->domain, port->is_local);
         port->monitor = net_socket_open(s->net, ZMQ_PAIR, on_monitor, port);
         net_set_int(port->monitor, ZMQ_RCVHWM, 0);
-        if (zmq_socket_monitor(port->router->zs, endpoint, ZMQ_EVENT_DISCONNECTED) ||
+        if (zmq_socket_monitor(port->router->zs, endpoint,
+                               ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_LISTENING) ||
             zmq_connect(port->monitor->zs, endpoint))
                 return net_error();
         return 0;
@@ -401,6 +459,7 @@ static int open_port(struct net_server *s, bool is_local, const struct net_keys 
         net_set_int(port->router, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
         net_set_message_max(port->router, MESSAGE_BYTES_MAX);
         if (!is_local) {
+                set_io_threads(port, 1);
                 net_set_bytes(port->router, ZMQ_ZAP_DOMAIN, s->domain, strlen(s->domain));
                 net_set_int(port->router, ZMQ_CURVE_SERVER, 1);
                 net_set_bytes(port->router, ZMQ_CURVE_SECRETKEY, keys->secret_key, NET_KEY_BYTES);
@@ -521,6 +580,7 @@ void net_server_close(struct net_server *s)
         for (size_t p = 0; p < PORT_COUNT; p++) {
                 net_monitored_close(s->ports[p].router, s->ports[p].monitor);
                 loop_timer_free(s->ports[p].look);
+                buf_done(&s->ports[p].listening);
                 buf_done(&s->ports[p].gone);
                 buf_done(&s->ports[p].again);
         }

@@ -5,6 +5,7 @@
 
 #include "shared/net/net.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -16,6 +17,7 @@
 
 #include "shared/base/io.h"
 #include "shared/base/mem.h"
+#include "shared/base/parse.h"
 #include "shared/base/str.h"
 #include "shared/model/model.h"
 
@@ -635,6 +637,93 @@ static void test_many_clients(void **state)
 }
 
 /* More messages than one round reads, all sent before the loop runs: none is left lying. */
+/* A thread of ours by its name, which it gives itself some time (0: not yet), and how often it has
+ * slept. */
+static uint64_t find_thread(const char *name)
+{
+        DIR *dir = opendir("/proc/self/task");
+        struct dirent *entry;
+        uint64_t found = 0;
+
+        assert_non_null(dir);
+        while ((entry = readdir(dir))) {
+                char path[300], comm[32] = "";
+
+                snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+                FILE *file = fopen(path, "re");
+                if (file && fgets(comm, sizeof(comm), file) && !strncmp(comm, name, strlen(name)) &&
+                    strlen(comm) == strlen(name) + 1) {
+                        assert_int_equal(found, 0);
+                        assert_int_equal(parse_u64(entry->d_name, &found), 0);
+                }
+                if (file)
+                        fclose(file);
+        }
+        closedir(dir);
+        return found;
+}
+
+static long sleeps_of(uint64_t thread)
+{
+        char path[64], line[128];
+        long n = -1;
+
+        snprintf(path, sizeof(path), "/proc/self/task/%llu/status", (unsigned long long)thread);
+        FILE *file = fopen(path, "re");
+        assert_non_null(file);
+        while (n < 0 && fgets(line, sizeof(line), file))
+                if (sscanf(line, "voluntary_ctxt_switches: %ld", &n) != 1)
+                        n = -1;
+        fclose(file);
+        assert_true(n >= 0);
+        return n;
+}
+
+/* One by one, so that each wakes whoever it is of. */
+static void everyone_says_something(struct fixture *f, unsigned first)
+{
+        for (unsigned i = first; i < f->n_clients; i++) {
+                unsigned n = client_total(f);
+
+                send_text(&f->clients[i], "here");
+                run_until(f, n + 1, 0);
+        }
+}
+
+/* Few connections are one I/O thread's, so that what arrives at one time wakes no more; a crowd has
+ * both. */
+static void test_threads(void **state)
+{
+        struct fixture *f = *state;
+        struct net *server_net = f->net;
+
+        uint64_t second;
+
+        while ((second = find_thread("ZMQbg/IO/1")) == 0)
+                run_for(f, 5);
+        f->net = net_new(f->loop); /* of the clients: has threads of its own */
+        for (unsigned i = 0; i < 10; i++)
+                add_tcp(f, &f->client_keys);
+        everyone_says_something(f, 0);
+        long before = sleeps_of(second);
+        for (int i = 0; i < 5; i++)
+                everyone_says_something(f, 0);
+        assert_true(sleeps_of(second) - before < 10); /* of 50 messages and answers */
+        for (unsigned i = 10; i < 70; i++)
+                add_tcp(f, &f->client_keys);
+        everyone_says_something(f, 10);
+        while (f->n_clients < CLIENTS_MAX)
+                add_tcp(f, &f->client_keys);
+        everyone_says_something(f, 70);
+        before = sleeps_of(second);
+        everyone_says_something(f, 0);
+        assert_true(sleeps_of(second) > before);
+        for (unsigned i = 0; i < f->n_clients; i++)
+                net_client_close(STEAL_PTR(f->clients[i].net));
+        net_free(f->net);
+        f->net = server_net;
+}
+
 static void test_burst(void **state)
 {
         struct fixture *f = *state;
@@ -788,6 +877,7 @@ int main(void)
                 TEST(test_forget_key),
                 TEST(test_garbage),
                 TEST(test_many_clients),
+                TEST(test_threads),
                 TEST(test_burst),
                 TEST(test_unreachable),
                 TEST(test_late_words),
