@@ -43,6 +43,7 @@ static int next_byte(struct reader *r)
 /* The next line, split at its colons; lines that are too long are passed over. */
 static bool next_line(struct reader *r, struct line *l)
 {
+        bool is_too_long = false;
         size_t n = 0;
         int c = next_byte(r);
 
@@ -52,8 +53,8 @@ static bool next_line(struct reader *r, struct line *l)
                 if (n + 1 < sizeof(l->text))
                         l->text[n++] = (char)c;
                 else
-                        n = 0, l->text[0] = '#';
-        l->text[n] = 0;
+                        is_too_long = true;
+        l->text[is_too_long ? 0 : n] = 0;
         l->n = 0;
         l->field[l->n++] = l->text;
         for (char *p = l->text; *p && l->n < USER_FIELDS; p++)

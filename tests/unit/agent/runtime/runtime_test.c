@@ -1,5 +1,6 @@
 /* Real containers: ends, errors, what a program finds inside, limits. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -173,6 +174,33 @@ static void test_users(void **state)
         c.groups = (char *[]){"lone", "4242", NULL};
         assert_int_equal(rig_run_config(&rig, &c), 0);
         assert_string_equal(rig_output, "1001 1002 1002 1003 1004 1005 4242 /home/web\n");
+}
+
+/* Lines that are too long are passed over: their ends are no entries. */
+static void test_users_behind_long_lines(void **state)
+{
+        static const size_t long_bytes[] = {4000, 4094, 4095, 4096, 4097, 8191, 8192, 20000};
+        _cleanup_free_ char *layer = xasprintf("%s/long", rig.folder);
+        _cleanup_free_ char *etc = xasprintf("%s/etc", layer);
+        _cleanup_free_ char *passwd = xasprintf("%s/passwd", etc);
+        char *argv[] = {"id", "-u", NULL}, *layers[] = {rig.rootfs, layer, NULL};
+
+        (void)state;
+        assert_int_equal(io_mkdir_all(etc, 0755), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(long_bytes); i++) {
+                struct container_config c = rig_config(&rig, argv);
+                _cleanup_buf_ struct buf b = {0};
+
+                for (size_t n = 0; n < long_bytes[i]; n++)
+                        buf_putc(&b, 'x');
+                buf_puts(&b, "web:x:0:0:web:/:/bin/sh\nweb:x:1001:1002:web:/home/web:/bin/sh\n");
+                assert_int_equal(io_write_file_atomic(AT_FDCWD, passwd, b.data, b.len, 0644), 0);
+                c.user = "web";
+                c.layers = layers;
+                assert_int_equal(rig_run_config(&rig, &c), 0);
+                assert_string_equal(rig_output, "1001\n");
+        }
+        assert_int_equal(io_remove_tree(AT_FDCWD, layer), 0);
 }
 
 static void test_environment(void **state)
@@ -389,14 +417,23 @@ static int tear_down(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_exit_codes),    cmocka_unit_test(test_bad_programs),
-                cmocka_unit_test(test_signals),       cmocka_unit_test(test_init_hands_on_signals),
-                cmocka_unit_test(test_privileges),    cmocka_unit_test(test_users),
-                cmocka_unit_test(test_environment),   cmocka_unit_test(test_masks),
-                cmocka_unit_test(test_read_only),     cmocka_unit_test(test_limits),
-                cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_pids),
-                cmocka_unit_test(test_mounts),        cmocka_unit_test(test_sysctls),
-                cmocka_unit_test(test_tty),           cmocka_unit_test(test_host_network),
+                cmocka_unit_test(test_exit_codes),
+                cmocka_unit_test(test_bad_programs),
+                cmocka_unit_test(test_signals),
+                cmocka_unit_test(test_init_hands_on_signals),
+                cmocka_unit_test(test_privileges),
+                cmocka_unit_test(test_users),
+                cmocka_unit_test(test_users_behind_long_lines),
+                cmocka_unit_test(test_environment),
+                cmocka_unit_test(test_masks),
+                cmocka_unit_test(test_read_only),
+                cmocka_unit_test(test_limits),
+                cmocka_unit_test(test_out_of_memory),
+                cmocka_unit_test(test_pids),
+                cmocka_unit_test(test_mounts),
+                cmocka_unit_test(test_sysctls),
+                cmocka_unit_test(test_tty),
+                cmocka_unit_test(test_host_network),
         };
 
         return cmocka_run_group_tests(tests, set_up, tear_down);
