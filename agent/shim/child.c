@@ -120,6 +120,7 @@ static int set_up_files(int stdio[3])
                 dev_make_tty(root, stdio);
         mount_protect(root);
         step();
+        creds_make_workdir(root);
         mount_pivot(root);
         step();
         return root;
@@ -184,7 +185,7 @@ _Noreturn void child_main(int sync_fd, const int stdio[3])
         creds_set_limits();
         set_session(io);
         give_stdio(&user);
-        creds_enter_workdir(root, &user);
+        creds_enter_workdir(root);
         step();
         creds_prepare(&user);
         step();

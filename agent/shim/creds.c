@@ -145,23 +145,31 @@ char **creds_env(const struct user *u)
         return env;
 }
 
-/* Made when missing; opened in the root without magic links, so /proc/self/fd/N leads nowhere. */
-void creds_enter_workdir(int root, const struct user *u)
+static const char *workdir(void)
 {
-        const char *path = shim.spec->workdir ? spec_text(shim.spec, shim.spec->workdir) : "/";
-        int fd = root_open(root, path, O_PATH | O_DIRECTORY);
+        return shim.spec->workdir ? spec_text(shim.spec, shim.spec->workdir) : "/";
+}
+
+void creds_make_workdir(int root)
+{
+        int fd = root_open_make(root, workdir(), true, 0755);
+
+        child_check(fd, "workdir", workdir());
+        close(fd);
+}
+
+/* Opened in the root without magic links, so /proc/self/fd/N leads nowhere. */
+void creds_enter_workdir(int root)
+{
+        int fd = root_open(root, workdir(), O_PATH | O_DIRECTORY);
         char cwd[PATH_MAX];
 
-        if (fd == -ENOENT) {
-                fd = root_open_make(root, path, true, 0755);
-                (void)u;
-        }
-        child_check(fd, "workdir", path);
-        child_check(fchdir(fd) < 0 ? -errno : 0, "workdir", path);
+        child_check(fd, "workdir", workdir());
+        child_check(fchdir(fd) < 0 ? -errno : 0, "workdir", workdir());
         close(fd);
         long n = syscall(SYS_getcwd, cwd, sizeof(cwd));
         if (n < 0 || cwd[0] != '/')
-                child_fail(125, n < 0 ? errno : EINVAL, "workdir", path);
+                child_fail(125, n < 0 ? errno : EINVAL, "workdir", workdir());
 }
 
 static void load_filter(void)

@@ -83,7 +83,8 @@ static _Noreturn void exec_child(int sync_fd, int out_fd, const char *args, size
         child_set_stdio(stdio);
         (void)!fchown(0, user.uid, user.gid);
         (void)!fchown(1, user.uid, user.gid);
-        creds_enter_workdir(root, &user);
+        creds_make_workdir(root);
+        creds_enter_workdir(root);
         creds_prepare(&user);
         child_check(sys_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC), "close", "descriptors");
         umask(022);

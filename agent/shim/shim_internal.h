@@ -117,7 +117,8 @@ void creds_set_limits(void);
 void creds_write_sysctls(int proc);
 void creds_prepare(const struct user *u); /* capabilities, ids, no_new_privs */
 char **creds_env(const struct user *u);
-void creds_enter_workdir(int root, const struct user *u);
+void creds_make_workdir(int root); /* when it is missing; before the root is read-only */
+void creds_enter_workdir(int root);
 /* Finds, filters and executes; argv NULL: the spec's. */
 _Noreturn void creds_exec(char **argv, char **env, int exe_fd);
 

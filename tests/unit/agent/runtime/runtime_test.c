@@ -257,6 +257,8 @@ static void test_read_only(void **state)
         c.read_only = true;
         assert_int_equal(rig_run_config(&rig, &c), 0);
         assert_string_equal(rig_output, "ro\n");
+        c.workdir = "/made/for/it";
+        assert_int_equal(rig_run_config(&rig, &c), 0);
         assert_prints("touch /x && echo x >> /etc/hosts && echo rw", "rw\n");
         _cleanup_free_ char *leaked = xasprintf("%s/x", rig.rootfs);
         assert_int_not_equal(access(leaked, F_OK), 0);
