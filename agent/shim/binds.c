@@ -206,13 +206,48 @@ static void write_text(int fd, const char *text, const char *target)
         }
 }
 
-/* A file of the container's own. It lives in the memory of its /dev, where it has no name: nothing
- * of it has to be made on the disk, and removed again. */
-static void attach_own(int root, const char *target, const char *text, const char *more)
+/* The user has mounted a folder of his there. */
+static bool is_covered(int root, const char *folder)
 {
-        int dev = root_open(root, "/dev", O_RDONLY | O_DIRECTORY);
+        int fd = root_open(root, folder, O_PATH | O_DIRECTORY);
+        struct stat a, b;
 
-        child_check(dev, "make", target);
+        if (fd < 0)
+                return false;
+        bool is = fstat(fd, &a) == 0 && fstat(root, &b) == 0 && a.st_dev != b.st_dev;
+
+        close(fd);
+        return is;
+}
+
+/* The place of a file of the container's own, -1: there is none. A folder that the user has mounted
+ * on /etc may have no place for it, or none that can be made; a file that he has mounted is his. */
+static int find_own(int root, const char *target)
+{
+        int at = root_open_make(root, target, false, 0644);
+
+        if (at < 0 && is_covered(root, "/etc"))
+                return -1;
+        child_check(at, "mount", target);
+        int is_users = sys_is_mount_root(at); /* the image has none */
+
+        child_check(is_users, "mount", target);
+        if (is_users) {
+                close(at);
+                return -1;
+        }
+        check_target(root, at, target);
+        return at;
+}
+
+/* It lives in the memory of the container's /dev, where it has no name: nothing of it has to be
+ * made on the disk, and removed again. */
+static void attach_own(int root, int dev, const char *target, const char *text, const char *more)
+{
+        int at = find_own(root, target);
+
+        if (at < 0)
+                return;
         int file = openat(dev, "own", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 
         child_check(file < 0 ? -errno : 0, "make", target);
@@ -223,28 +258,27 @@ static void attach_own(int root, const char *target, const char *text, const cha
         child_check(fd, "mount", target);
         if (shim.spec->flags & SHIM_READ_ONLY)
                 child_check(set_read_only(fd, false), "mount", target);
-        int at = root_open_make(root, target, false, 0644);
-
-        child_check(at, "mount", target);
-        check_target(root, at, target);
         child_check(sys_move_mount(fd, at), "mount", target);
         child_check(unlinkat(dev, "own", 0) < 0 ? -errno : 0, "make", target);
         close(at);
         close(fd);
         close(file);
-        close(dev);
 }
 
+/* The container's own files come last: the user's mounts could hide them. */
 void binds_attach(int root)
 {
         const struct shim_spec *s = shim.spec;
+        int dev = root_open(root, "/dev", O_RDONLY | O_DIRECTORY); /* its own, and not a mount */
 
-        attach_own(root, "/etc/hosts", spec_text(s, s->hosts), "");
-        attach_own(root, "/etc/hostname", spec_text(s, s->hostname), "\n");
-        attach_own(root, "/etc/resolv.conf", spec_text(s, s->resolv), "");
+        child_check(dev, "open", "/dev");
         for (uint32_t i = 0; i < shim.spec->mounts.count; i++) {
                 const struct shim_mount *m = mount_of(i);
 
                 attach(root, m, m->type == SHIM_MOUNT_BIND ? sources[i] : make_tmpfs(m));
         }
+        attach_own(root, dev, "/etc/hosts", spec_text(s, s->hosts), "");
+        attach_own(root, dev, "/etc/hostname", spec_text(s, s->hostname), "\n");
+        attach_own(root, dev, "/etc/resolv.conf", spec_text(s, s->resolv), "");
+        close(dev);
 }

@@ -95,6 +95,21 @@ static inline int sys_close_range(unsigned from, unsigned to, unsigned flags)
         return (int)sys_result(syscall(SYS_close_range, from, to, flags));
 }
 
+/* Of struct statx, which cannot be had together with sys/stat.h everywhere: its size, where its
+ * attributes are, and that of the root of a mount. */
+#define SYS_STATX_WORDS      32
+#define SYS_STATX_ATTRIBUTES 1
+#define SYS_STATX_MOUNT_ROOT 0x2000u
+
+/* 1: what is mounted, and not below that; 0; -errno. */
+static inline int sys_is_mount_root(int fd)
+{
+        uint64_t st[SYS_STATX_WORDS] = {0};
+        long r = sys_result(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0u, st));
+
+        return r < 0 ? (int)r : (st[SYS_STATX_ATTRIBUTES] & SYS_STATX_MOUNT_ROOT) != 0;
+}
+
 static inline int sys_pidfd_kill(int pidfd, int signum)
 {
         return (int)sys_result(syscall(SYS_pidfd_send_signal, pidfd, signum, (void *)0, 0));

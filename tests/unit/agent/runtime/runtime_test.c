@@ -358,6 +358,59 @@ static void test_mounts(void **state)
         assert_int_equal(rig_start(&rig, &c), -EPERM);
 }
 
+/* The container's own files are there whatever the user mounts at /etc and above; what he mounts in
+ * their place is his, and nothing of them is left in a folder of the host. */
+static void test_own_files_over_mounts(void **state)
+{
+        static const struct {
+                bool has_hosts, read_only;
+                const char *targets[2]; /* of the folder, and of the file hosts in it */
+                const char *output;
+        } cases[] = {
+                {true, false, {"/etc", NULL}, "127.0.0.1\tlocalhost\nbox\n"},
+                {true, true, {"/etc", NULL}, "127.0.0.1\tlocalhost\nbox\n"},
+                {false, false, {"/etc", NULL}, "127.0.0.1\tlocalhost\nbox\n"},
+                {false, true, {"/etc", NULL}, "none\n"},
+                {true, false, {"/etc", "/etc/hosts"}, "the user's\nbox\n"},
+                {true, false, {"/other", "/etc//hosts"}, "the user's\nbox\n"},
+        };
+        _cleanup_free_ char *etc = xasprintf("%s/user-etc", rig.folder);
+        _cleanup_free_ char *hosts = xasprintf("%s/hosts", etc);
+        _cleanup_free_ char *hostname = xasprintf("%s/hostname", etc);
+        _cleanup_free_ char *resolv = xasprintf("%s/resolv.conf", etc);
+        char *argv[] = {"sh", "-c",
+                        "{ head -n 1 /etc/hosts && cat /etc/hostname; } 2>/dev/null || echo none",
+                        NULL};
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct container_mount m[2] = {
+                        {.type = MOUNT_BIND,
+                         .source = etc,
+                         .target = cases[i].targets[0],
+                         .read_only = cases[i].read_only},
+                        {.type = MOUNT_BIND, .source = hosts, .target = cases[i].targets[1]}};
+                struct container_config c = rig_config(&rig, argv);
+                _cleanup_buf_ struct buf b = {0};
+
+                assert_int_equal(io_mkdir_all(etc, 0755), 0);
+                if (cases[i].has_hosts) {
+                        assert_int_equal(
+                                io_write_file_atomic(AT_FDCWD, hosts, "the user's\n", 11, 0644), 0);
+                        assert_int_equal(io_write_file_atomic(AT_FDCWD, hostname, "", 0, 0644), 0);
+                        assert_int_equal(io_write_file_atomic(AT_FDCWD, resolv, "", 0, 0644), 0);
+                }
+                c.mounts = m;
+                c.n_mounts = cases[i].targets[1] ? 2 : 1;
+                assert_int_equal(rig_run_config(&rig, &c), 0);
+                assert_string_equal(rig_output, cases[i].output);
+                assert_int_equal(io_read_file(AT_FDCWD, hosts, 100, &b),
+                                 cases[i].read_only && !cases[i].has_hosts ? -ENOENT : 0);
+                assert_string_equal(buf_str(&b), cases[i].has_hosts ? "the user's\n" : "");
+                assert_int_equal(io_remove_tree(AT_FDCWD, etc), 0);
+        }
+}
+
 static void test_sysctls(void **state)
 {
         struct container_sysctl s[] = {{"net.core.somaxconn", "77"}, {"kernel.msgmax", "9999"}};
@@ -433,6 +486,7 @@ int main(void)
                 cmocka_unit_test(test_out_of_memory),
                 cmocka_unit_test(test_pids),
                 cmocka_unit_test(test_mounts),
+                cmocka_unit_test(test_own_files_over_mounts),
                 cmocka_unit_test(test_sysctls),
                 cmocka_unit_test(test_tty),
                 cmocka_unit_test(test_host_network),
