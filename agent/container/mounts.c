@@ -110,6 +110,28 @@ static int add_image_volumes(const struct container_input *in, struct container_
         return 0;
 }
 
+static size_t depth(const char *path)
+{
+        size_t n = 0;
+
+        for (const char *p = path; *p; p++)
+                n += *p == '/' && p[1] && p[1] != '/';
+        return n;
+}
+
+/* What lies within another mount comes after it, or it would be hidden; else the order stays. */
+static void sort(struct container_mount *m, size_t n)
+{
+        for (size_t i = 1; i < n; i++) {
+                struct container_mount moved = m[i];
+                size_t k = i;
+
+                for (; k > 0 && depth(m[k - 1].target) > depth(moved.target); k--)
+                        m[k] = m[k - 1];
+                m[k] = moved;
+        }
+}
+
 int mounts_make(const struct container_input *in, const struct template_values *v,
                 struct container_plan *p, struct err *err)
 {
@@ -126,6 +148,7 @@ int mounts_make(const struct container_input *in, const struct template_values *
                         return err_wrap(err, "mount %s", c->mounts[i]->target);
         if (add_image_volumes(in, p, err) < 0)
                 return -err->code;
+        sort(p->memory->mounts, p->config.n_mounts);
         p->config.mounts = p->memory->mounts;
         return 0;
 }

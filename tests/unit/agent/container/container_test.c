@@ -312,6 +312,32 @@ static void stopping_follows_spec_then_image(void **state)
         container_plan_free(w.plan);
 }
 
+/* Else the outer one would hide it. */
+static void mounts_within_others_come_after_them(void **state)
+{
+        static const char *const given[] = {"/etc/app/conf", "/etc/hosts", "/b", "/etc//", "/a/b/"},
+                                 *const want[] = {"/b", "/etc//", "/etc/hosts", "/a/b/",
+                                                  "/etc/app/conf"};
+        struct world w;
+        Swarm__Mount list[ARRAY_SIZE(given)], *mounts[ARRAY_SIZE(given)];
+
+        (void)state;
+        world_init(&w);
+        for (size_t i = 0; i < ARRAY_SIZE(given); i++) {
+                swarm__mount__init(&list[i]);
+                list[i].type = MOUNT_TMPFS;
+                list[i].target = (char *)(uintptr_t)given[i];
+                mounts[i] = &list[i];
+        }
+        w.container.mounts = mounts;
+        w.container.n_mounts = ARRAY_SIZE(given);
+        const struct container_config *c = make(&w);
+
+        for (size_t i = 0; i < ARRAY_SIZE(want); i++)
+                assert_string_equal(c->mounts[i].target, want[i]);
+        container_plan_free(w.plan);
+}
+
 static void volumes_are_folders_by_name(void **state)
 {
         struct world w;
@@ -324,7 +350,7 @@ static void volumes_are_folders_by_name(void **state)
         named.type = anonymous.type = MOUNT_VOLUME;
         named.source = (char *)"db-{{.Task.Slot}}";
         named.target = (char *)"/data";
-        anonymous.target = (char *)"/tmp/x";
+        anonymous.target = (char *)"/x";
         anonymous.nocopy = true;
         bind.type = MOUNT_BIND;
         bind.source = (char *)"/srv/{{.Service.Name}}";
@@ -403,6 +429,7 @@ int main(void)
                 cmocka_unit_test(hostnames_have_defaults),
                 cmocka_unit_test(signals_have_names),
                 cmocka_unit_test(stopping_follows_spec_then_image),
+                cmocka_unit_test(mounts_within_others_come_after_them),
                 cmocka_unit_test(volumes_are_folders_by_name),
                 cmocka_unit_test(health_checks_are_merged),
         };
