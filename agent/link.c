@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "agent/node_key.h"
 #include "shared/base/buf.h"
 #include "shared/base/io.h"
 #include "shared/base/log.h"
@@ -271,7 +272,7 @@ int link_open(struct loop *l, const struct link_config *c, struct link **ret, st
                 abort();
         int r = check_key_is_there(k, err);
         if (r == 0)
-                r = identity_make_node_key(c->data_dir, &k->keys, err);
+                r = node_key_take(l, c->data_dir, c->on_sealed, c->arg, &k->keys, err);
         if (r == 0)
                 r = load_cluster_key(k, err);
         if (r == 0) {

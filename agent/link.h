@@ -25,6 +25,7 @@ struct link_config {
         const char *join, *token; /* NULL: not told */
         const Swarm__NodeDescription *description;
         void *arg;
+        loop_fn *on_sealed;              /* as in node_key.h, during link_open */
         void (*on_connected)(void *arg); /* joined, with a fresh connection: never in a call */
         void (*on_message)(void *arg, const uint8_t *p, size_t n);
         /* The connection broke, or there is none to be had: others are tried, until on_connected.
@@ -33,6 +34,7 @@ struct link_config {
         void (*on_refused)(void *arg, const char *text); /* the cluster will not have us, ever */
 };
 
+/* May run the loop: see node_key.h. */
 int link_open(struct loop *l, const struct link_config *c, struct link **ret, struct err *err);
 void link_close(struct link *k); /* NULL is fine */
 /* Over the present connection; may be lost, which -EAGAIN is sure of. */

@@ -126,7 +126,8 @@ static int spawn_program(struct promote *p)
 
 static void start(struct promote *p)
 {
-        int r = *p->config.address(p->config.arg) ? leave_word(p) : 0; /* there is one of before */
+        bool has_word = !p->is_told || !*p->config.address(p->config.arg); /* one of before */
+        int r = has_word ? 0 : leave_word(p);
 
         if (r < 0)
                 log_error("cannot write %s/agent/manager error=%s", p->config.data_dir,
@@ -148,7 +149,7 @@ static void look_as_manager(struct promote *p)
                                 "the manager of this data-dir does not run; it was set up by hand, "
                                 "and is to be started so");
                 p->is_told_off = true;
-        } else if (!*p->config.address(p->config.arg)) {
+        } else if (!is_there(p, "agent/manager") && !*p->config.address(p->config.arg)) {
                 log_error("this node is a manager, but its address is not known: see --advertise");
         } else {
                 start(p);
@@ -190,6 +191,15 @@ void promote_set_role(struct promote *p, enum node_role role)
         p->is_told = true;
         p->role = role;
         p->is_told_off = false;
+        p->pause_ms = PROMOTE_PAUSE_MS;
+        loop_timer_set(p->timer, 0);
+}
+
+void promote_resume(struct promote *p)
+{
+        if (!is_there(p, "agent/manager"))
+                return;
+        p->role = ROLE_MANAGER;
         p->pause_ms = PROMOTE_PAUSE_MS;
         loop_timer_set(p->timer, 0);
 }

@@ -40,6 +40,9 @@ struct promote *promote_new(struct loop *l, const struct promote_config *c);
 void promote_free(struct promote *p); /* NULL is fine; the manager goes on */
 /* As the cluster says, as often as it does. */
 void promote_set_role(struct promote *p, enum node_role role);
+/* Nothing is known of the role yet, and nothing will be before the manager runs that was started
+ * from here: it is started again. */
+void promote_resume(struct promote *p);
 /* The unit of systemd that stands for the manager of this data-dir, when this process is one of
  * systemd's services; NULL: none. */
 const char *promote_find_unit(const char *data_dir);

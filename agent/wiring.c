@@ -543,6 +543,11 @@ static void make_core(struct daemon *d)
         d->core = agent_new(&config, &ports);
 }
 
+static void on_sealed(void *arg)
+{
+        promote_resume(((struct daemon *)arg)->promote);
+}
+
 static int open_link(struct daemon *d, struct err *err)
 {
         const struct agent_options *o = d->options;
@@ -552,6 +557,7 @@ static int open_link(struct daemon *d, struct err *err)
                                 .token = o->token,
                                 .description = d->description,
                                 .arg = d,
+                                .on_sealed = on_sealed,
                                 .on_connected = on_connected,
                                 .on_message = on_message,
                                 .on_broken = on_broken,
@@ -567,7 +573,9 @@ static int open_link(struct daemon *d, struct err *err)
 
 static const char *own_address(void *arg)
 {
-        return ((struct daemon *)arg)->description->address;
+        const Swarm__NodeDescription *description = ((struct daemon *)arg)->description;
+
+        return description ? description->address : "";
 }
 
 static const char *some_manager(void *arg)
@@ -596,14 +604,15 @@ static int open_parts(struct daemon *d, struct err *err)
                 r = agent_options_recall(d->options, err);
         if (r == 0)
                 r = agent_options_find_programs(d->options, err);
-        if (r == 0)
-                r = open_link(d, err);
+        if (r < 0)
+                return r;
+        open_promote(d);
+        r = open_link(d, err);
         if (r == 0)
                 r = journal_open(journal, &d->journal, err);
         if (r < 0)
                 return r;
         make_core(d);
-        open_promote(d);
         r = open_containers(d, err);
         if (r == 0)
                 r = take_over(d, err);
@@ -682,10 +691,11 @@ int agent_run(struct agent_options *o, int argc, char *const *argv)
         d.timer = loop_timer_new(d.loop, on_tick, &d);
         loop_on_signal(d.loop, SIGTERM, on_signal, &d);
         loop_on_signal(d.loop, SIGINT, on_signal, &d);
-        if (open_parts(&d, &err) < 0) {
+        int r = open_parts(&d, &err);
+        if (r < 0 && r != -ECANCELED) {
                 fprintf(stderr, "swarm-agent: %s\n", err.text);
                 d.exit_code = EXIT_FAILURE;
-        } else {
+        } else if (r == 0) {
                 loop_on_signal(d.loop, SIGHUP, on_reload, &d);
                 loop_run(d.loop);
         }

@@ -18,12 +18,14 @@
 #include "shared/base/log.h"
 #include "shared/base/mem.h"
 #include "shared/base/str.h"
+#include "shared/seal/seal.h"
 #include "shared/wire/wire.h"
 #include "version.h"
 
 #define HANDOVER_MS   1000  /* for another to lead when this manager is asked to end */
 #define ANNOUNCE_MS   1000  /* between two tries to tell the leader of another address */
 #define OUTSIDE_MS    15000 /* that one that has joined waits to be taken in */
+#define SETTLE_MS     5000  /* after the start, for what was agreed before it */
 #define ASK_MS        2000  /* without a leader, until others are asked whether it is a member */
 #define PATIENCE_MS   5000  /* with one that is silent, and its machine is there: it may be busy */
 #define LOG_BYTES_MAX ((size_t)64 << 20)
@@ -55,7 +57,9 @@ struct driver {
         int64_t timer_at;   /* mono ms; TIME_NEVER: none */
         int64_t stop_until; /* handing over: mono ms; 0: not yet */
         int64_t announce_at;
-        int64_t ask_at; /* whether it is a member; TIME_NEVER: it hears a leader */
+        int64_t settled_at;  /* mono ms: the latest time by which the state is no old one */
+        uint64_t last_index; /* of the log at the start */
+        int64_t ask_at;      /* whether it is a member; TIME_NEVER: it hears a leader */
         bool is_ready, is_stopping, is_handing, is_removed, has_ended, has_swept;
         int exit_code;
 };
@@ -124,6 +128,11 @@ static void on_copied(void *arg, uint64_t tag, int error, uint64_t index, uint64
 
         if (!backups_on_copied(d->backups, tag, error, size))
                 snapshots_on_copied(d->snapshots, tag, error, index, size);
+}
+
+static void on_sealed(void *arg, int error)
+{
+        lock_on_sealed(((struct driver *)arg)->config.lock, error, time_now().mono_ms);
 }
 
 static void on_db_failure(void *arg, int error UNUSED, const char *text)
@@ -357,10 +366,24 @@ static bool is_peer(const struct driver *d, const struct net_sender *from)
                memcmp(from->key, d->config.cluster_keys->public_key, NET_KEY_BYTES) == 0;
 }
 
+/* What goes no further than this manager. */
+static bool take_local(struct driver *d, const struct net_sender *from, const uint8_t *p, size_t n)
+{
+        _cleanup_buf_ struct buf b = {0};
+
+        if (!from->is_local || !lock_on_request(d->config.lock, p, n, &b))
+                return false;
+        net_send(d->server, from->connection, b.data, b.len);
+        explicit_bzero(b.data, b.len);
+        return true;
+}
+
 static void on_message(void *arg, const struct net_sender *from, const uint8_t *p, size_t n)
 {
         struct driver *d = arg;
 
+        if (take_local(d, from, p, n))
+                return;
         if (is_peer(d, from))
                 peers_receive(d->peers, from->connection, p, n);
         else if (!d->is_stopping && !peers_is_frame(p, n))
@@ -537,6 +560,11 @@ static bool get_member(void *arg, size_t i, struct turn_member *ret)
         return members_get(((struct driver *)arg)->replica, i, ret);
 }
 
+static void draw_key(void *arg UNUSED, uint8_t ret[SEAL_KEY_BYTES])
+{
+        seal_draw_key(ret);
+}
+
 static const char *no_leader(void *arg)
 {
         struct driver *d = arg;
@@ -567,6 +595,16 @@ static void set_timer(struct driver *d, int64_t due_ms, int64_t now_ms)
                 loop_timer_clear(d->timer);
         else
                 loop_timer_set(d->timer, MAX(due_ms - now_ms, 0));
+}
+
+/* Unless the state is an older one than this manager has known: it just reads its log again. */
+static void follow_lock(struct driver *d, int64_t now_ms)
+{
+        struct store *store = replica_store(d->replica);
+        bool is_settled = replica_applied(d->replica) >= d->last_index || now_ms >= d->settled_at;
+
+        if (store && is_settled && !replica_is_waiting(d->replica))
+                lock_follow(d->config.lock, d->config.db, store_cluster(store)->msg, now_ms);
 }
 
 /* A manager that has the state and can have requests answered. */
@@ -613,6 +651,7 @@ static int64_t run_parts(struct driver *d, struct now now)
         break_overrun(d);
         if (d->members && !replica_is_waiting(d->replica))
                 due = MIN(due, members_run(d->members, d->replica, now));
+        follow_lock(d, now.mono_ms);
         snapshots_run(d->snapshots, d->replica);
         due = MIN(due, copies_run(d->copies, replica_turn(d->replica) != NULL, now.mono_ms));
         heard_run(d->heard, s->leader, replica_store(d->replica), now.mono_ms);
@@ -732,7 +771,8 @@ static int open_network(struct driver *d, struct err *err)
 int driver_open(const struct driver_config *c, struct driver **ret, struct err *err)
 {
         struct driver *d = xnew(struct driver);
-        struct db_events events = {d, on_durable, on_covered, on_loaded, on_copied, on_db_failure};
+        struct db_events events = {d,         on_durable, on_covered,   on_loaded,
+                                   on_copied, on_sealed,  on_db_failure};
 
         d->config = *c;
         d->dir = xstrdup(c->dir);
@@ -742,8 +782,11 @@ int driver_open(const struct driver_config *c, struct driver **ret, struct err *
                                        .arg = d,
                                        .manager_status = manager_status,
                                        .can_demote = can_demote,
-                                       .get_member = get_member};
+                                       .get_member = get_member,
+                                       .draw_key = draw_key};
         d->timer_at = d->ask_at = TIME_NEVER;
+        d->settled_at = time_now().mono_ms + SETTLE_MS;
+        d->last_index = c->state->base.index + c->state->n_entries;
         d->timer = loop_timer_new(c->loop, on_timer, d);
         d->net = net_new(c->loop);
         d->backups = backups_new(&(struct backups_config){c->db, d->dir, d, on_blob_response});

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#include "manager/store/db.h"
+#include "manager/lock.h"
 #include "manager/turn.h"
 #include "shared/loop/loop.h"
 #include "shared/net/net.h"
@@ -28,6 +28,7 @@ struct driver_config {
         const char *address;              /* HOST:PORT that others reach this manager under */
         const struct net_keys *node_keys; /* of this machine */
         const struct net_keys *cluster_keys;
+        struct lock *lock;
         const char *const *endpoints; /* to listen at; NULL-terminated; for the call only */
         const char *dir;              /* DIR/manager; likewise */
         void *arg;

@@ -23,7 +23,7 @@ struct joining {
         struct loop_timer *timer;
         uint64_t id;
         const char *secret;
-        struct net_keys *ret_cluster;
+        struct joined *ret;
         struct err *err;
         int tries, result;
 };
@@ -65,6 +65,19 @@ static void say_join(struct joining *j)
         net_client_send(j->client, b.data, b.len);
 }
 
+static int take_joined(struct joining *j, const Swarm__Joined *m)
+{
+        const ProtobufCBinaryData *key = &m->cluster_secret_key, *unlock = &m->unlock_key;
+
+        if (key->len != NET_KEY_BYTES || net_keys_derive(key->data, &j->ret->cluster_keys) < 0)
+                return err_set(j->err, EPROTO, "--join %s: its version has one manager only",
+                               j->options->join);
+        j->ret->is_autolocked = unlock->len == SEAL_KEY_BYTES;
+        if (j->ret->is_autolocked)
+                memcpy(j->ret->unlock_key, unlock->data, SEAL_KEY_BYTES);
+        return 0;
+}
+
 static void on_message(void *arg, const uint8_t *p, size_t n)
 {
         struct joining *j = arg;
@@ -78,14 +91,7 @@ static void on_message(void *arg, const uint8_t *p, size_t n)
                 end(j,
                     err_set(j->err, EACCES, "--join %s: %s", j->options->join, m->refused->text));
         } else if (m->kind_case == SWARM__MANAGER_MESSAGE__KIND_JOINED) {
-                const ProtobufCBinaryData *key = &m->joined->cluster_secret_key;
-
-                if (key->len == NET_KEY_BYTES && net_keys_derive(key->data, j->ret_cluster) == 0)
-                        end(j, 0);
-                else
-                        end(j,
-                            err_set(j->err, EPROTO, "--join %s: its version has one manager only",
-                                    j->options->join));
+                end(j, take_joined(j, m->joined));
         }
 }
 
@@ -115,10 +121,10 @@ static int read_token(const struct options *o, struct join_token *ret, struct er
 }
 
 int join_cluster(struct loop *loop, const struct options *o, const struct net_keys *node_keys,
-                 uint64_t id, struct net_keys *ret_cluster, struct err *err)
+                 uint64_t id, struct joined *ret, struct err *err)
 {
         struct joining j = {
-                .options = o, .loop = loop, .id = id, .ret_cluster = ret_cluster, .err = err};
+                .options = o, .loop = loop, .id = id, .ret = ret, .err = err, .result = -ECANCELED};
         _cleanup_free_ char *endpoint = xasprintf("tcp://%s", o->join);
         struct join_token token = {0};
         int r = read_token(o, &token, err);

@@ -83,6 +83,8 @@ struct turn_config {
         void *arg;
         /* How the manager of that id stands; NULL: all are there. */
         enum manager_status (*manager_status)(void *arg, uint64_t manager_id);
+        /* 32 bytes that nobody can guess: from the system in a daemon. NULL: from the seed. */
+        void (*draw_key)(void *arg, uint8_t ret[32]);
         /* Would the managers be able to agree without that one? NULL: yes. */
         bool (*can_demote)(void *arg, uint64_t manager_id, struct err *err);
         /* The i-th of the members; false: there are not so many. NULL: none is known. */

@@ -1,7 +1,8 @@
 /*
- * What a manager is made of: see wiring.h. Opened in this order: the node's key, the database
- * with its lock and the store that it holds, the cluster (made with --init), the gate,
- * the driver with the network. What can fail is told in one line, and the manager ends.
+ * What a manager is made of: see wiring.h. Opened in this order: the database with its lock, the
+ * keys at rest (which a person may have to unlock), the node's key, the store that the database
+ * holds, the cluster (made with --init), the gate, the driver with the network. What can fail is
+ * told in one line, and the manager ends.
  */
 #include "manager/wiring.h"
 
@@ -18,6 +19,7 @@
 #include "manager/driver.h"
 #include "manager/identity/identity.h"
 #include "manager/join.h"
+#include "manager/lock.h"
 #include "shared/base/io.h"
 #include "shared/base/mem.h"
 #include "shared/base/notify.h"
@@ -32,6 +34,7 @@ struct manager {
         char *const *argv;
         struct err err;
         struct loop *loop;
+        struct lock *lock;
         struct db *db;
         struct db_state state;
         struct store *store; /* the driver's, once that is open */
@@ -69,8 +72,7 @@ static int no_cluster(struct manager *m)
 static int keep_cluster_key(struct manager *m)
 {
         _cleanup_free_ char *path = path_of(m, "manager/cluster.key");
-        int r = io_write_file_atomic(AT_FDCWD, path, m->cluster_keys.secret_key, NET_KEY_BYTES,
-                                     0600);
+        int r = seal_write_file(AT_FDCWD, path, lock_seal_key(m->lock), m->cluster_keys.secret_key);
 
         return r < 0 ? err_set(&m->err, -r, "%s: %s", path, err_name(r)) : 0;
 }
@@ -130,12 +132,18 @@ static int enter_cluster(struct manager *m, uint64_t id)
         static const struct raft_members none;
         _cleanup_free_ char *dir = path_of(m, "manager");
         struct err ignored = {0};
-        int r = join_cluster(m->loop, m->options, &m->node_keys, id, &m->cluster_keys, &m->err);
+        struct joined joined = {0};
+        int r = join_cluster(m->loop, m->options, &m->node_keys, id, &joined, &m->err);
 
         if (r == -EACCES) {
                 db_close(STEAL_PTR(m->db));
                 db_remove(dir, &ignored);
         }
+        m->cluster_keys = joined.cluster_keys;
+        if (r == 0)
+                r = lock_begin(m->lock, m->db, joined.cluster_keys.secret_key,
+                               joined.is_autolocked ? joined.unlock_key : NULL, &m->err);
+        explicit_bzero(&joined, sizeof(joined));
         if (r == 0)
                 r = keep_cluster_key(m);
         return r < 0 ? r : set_identity(m, id, &none);
@@ -188,11 +196,14 @@ static int open_store(struct manager *m)
         if (r == 0 && o->restore)
                 r = restore(m, dir);
         if (r == 0)
-                r = identity_make_node_key(o->data_dir, &m->node_keys, &m->err);
-        if (r == 0)
                 r = db_open(dir, &m->db, &m->err);
         if (r == 0)
                 r = options_complete(m->options, &m->err);
+        if (r == 0)
+                r = lock_open(m->lock, m->loop, m->db, &m->err);
+        if (r == 0)
+                r = identity_make_node_key(o->data_dir, lock_seal_key(m->lock), &m->node_keys,
+                                           &m->err);
         if (r == 0 && o->force_new_cluster)
                 r = stand_alone(m);
         if (r == 0)
@@ -218,20 +229,24 @@ static int open_cluster(struct manager *m)
 {
         const ProtobufCBinaryData *key = &store_cluster(m->store)->msg->secret_key;
         _cleanup_free_ char *path = path_of(m, "manager/cluster.key");
-        _cleanup_buf_ struct buf kept = {0};
+        uint8_t kept[NET_KEY_BYTES];
         int r = 0;
 
         if (key->len == NET_KEY_BYTES) {
                 r = net_keys_derive(key->data, &m->cluster_keys);
                 unlink(path); /* of no use any more */
-        } else if (io_read_file(AT_FDCWD, path, NET_KEY_BYTES, &kept) == 0 &&
-                   kept.len == NET_KEY_BYTES) {
-                r = net_keys_derive(kept.data, &m->cluster_keys);
-                explicit_bzero(kept.data, kept.len);
+        } else if (seal_read_file(AT_FDCWD, path, lock_seal_key(m->lock), kept) == 0) {
+                r = net_keys_derive(kept, &m->cluster_keys);
+                explicit_bzero(kept, sizeof(kept));
         } else {
-                return make_key(m);
+                r = make_key(m);
+                if (r < 0)
+                        return r;
         }
-        return r < 0 ? err_set(&m->err, -r, "the cluster's key is damaged") : 0;
+        if (r < 0)
+                return err_set(&m->err, -r, "the cluster's key is damaged");
+        lock_set_cluster_key(m->lock, m->db, m->cluster_keys.secret_key);
+        return 0;
 }
 
 /* --- what a leader sees to ----------------------------------------------------------------------
@@ -354,6 +369,7 @@ static int open_driver(struct manager *m)
                 .address = m->options->advertise,
                 .node_keys = &m->node_keys,
                 .cluster_keys = &m->cluster_keys,
+                .lock = m->lock,
                 .endpoints = endpoints,
                 .dir = dir,
                 .arg = m,
@@ -369,7 +385,10 @@ static void on_end(void *arg, int signum UNUSED)
         struct manager *m = arg;
 
         notify_service_manager("STOPPING=1");
-        driver_stop(m->driver);
+        if (m->driver)
+                driver_stop(m->driver);
+        else
+                loop_stop(m->loop); /* it waits for something before it works */
 }
 
 /* What can be changed in flight: the log's level. */
@@ -395,12 +414,7 @@ static int open_all(struct manager *m)
                 r = open_cluster(m);
         if (r >= 0)
                 r = open_driver(m);
-        if (r < 0)
-                return r;
-        loop_on_signal(m->loop, SIGTERM, on_end, m);
-        loop_on_signal(m->loop, SIGINT, on_end, m);
-        loop_on_signal(m->loop, SIGHUP, on_reload, m);
-        return 0;
+        return r;
 }
 
 /* The cluster goes on without this manager: what it kept is of no use, and would be in the way of
@@ -411,7 +425,7 @@ static int forget_all(const struct manager *m)
         _cleanup_free_ char *socket = path_of(m, "manager.sock");
         struct err err = {0};
 
-        if (db_remove(dir, &err) < 0) {
+        if (lock_give_up(m->lock, &err) < 0 || db_remove(dir, &err) < 0) {
                 log_error("this manager was taken off the members, but its state stays: %s",
                           err.text);
                 return EXIT_FAILURE;
@@ -431,7 +445,14 @@ int manager_run(struct options *options, int argc, char *const *argv)
         log_set_level(options->level);
         signal(SIGPIPE, SIG_IGN);
         m.loop = loop_new();
-        if (open_all(&m) < 0) {
+        m.lock = lock_new(options->data_dir);
+        loop_on_signal(m.loop, SIGTERM, on_end, &m);
+        loop_on_signal(m.loop, SIGINT, on_end, &m);
+        loop_on_signal(m.loop, SIGHUP, on_reload, &m);
+        int r = open_all(&m);
+        if (r == -ECANCELED) {
+                code = EXIT_SUCCESS;
+        } else if (r < 0) {
                 log_error("%s", m.err.text);
         } else {
                 loop_run(m.loop);
@@ -445,6 +466,7 @@ int manager_run(struct options *options, int argc, char *const *argv)
         db_state_done(&m.state);
         store_free(m.store);
         loop_free(m.loop);
+        lock_free(m.lock);
         explicit_bzero(&m.node_keys, sizeof(m.node_keys));
         explicit_bzero(&m.cluster_keys, sizeof(m.cluster_keys));
         return code;

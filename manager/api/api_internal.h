@@ -97,7 +97,7 @@ typedef int call_fn(struct call *c);
 call_fn on_service_create, on_service_update, on_service_scale, on_service_remove;
 call_fn on_service_list, on_service_get, on_task_list, on_task_get, on_node_list, on_node_get;
 call_fn on_node_update, on_node_remove, on_manager_list, on_manager_remove;
-call_fn on_cluster_update, on_cluster_get, on_join_token;
+call_fn on_cluster_update, on_cluster_get, on_join_token, on_unlock_key, on_local_request;
 call_fn on_image_create, on_image_list, on_image_get, on_image_remove, on_info;
 call_fn on_service_watch, on_events, on_logs, on_log_acknowledge, on_cancel, on_keep_alive;
 

@@ -2,6 +2,7 @@
 #include "manager/api/validate_internal.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "manager/identity/identity.h"
 
@@ -187,6 +188,34 @@ static int check_settings(struct call *c, const Swarm__ClusterSettings *s)
         return 0;
 }
 
+static void draw_unlock_key(struct call *c, Swarm__Cluster *cluster)
+{
+        const struct turn_config *config = &c->a->config;
+        uint8_t key[SEAL_KEY_BYTES];
+
+        if (config->draw_key)
+                config->draw_key(config->arg, key);
+        for (size_t i = 0; !config->draw_key && i < sizeof(key); i++)
+                key[i] = (uint8_t)rng_next(c->rng);
+        cluster_set_unlock_key(cluster, key);
+        explicit_bzero(key, sizeof(key));
+}
+
+static void take_autolock(struct call *c, Swarm__Cluster *cluster, const Swarm__Number *autolock)
+{
+        if (autolock && autolock->value && !cluster->unlock_key.len)
+                draw_unlock_key(c, cluster);
+        else if (autolock && !autolock->value)
+                cluster_set_unlock_key(cluster, NULL);
+}
+
+static void put_cluster(struct call *c, Swarm__Cluster *take_cluster)
+{
+        take_cluster->version++;
+        take_cluster->updated_ms = c->a->now.wall_ms;
+        store_put_cluster(c->a->store, &take_cluster);
+}
+
 int on_cluster_update(struct call *c)
 {
         const Swarm__ClusterUpdate *u = c->q->cluster_update;
@@ -203,9 +232,8 @@ int on_cluster_update(struct call *c)
                 wire_free(cluster);
                 return r;
         }
-        cluster->version++;
-        cluster->updated_ms = c->a->now.wall_ms;
-        store_put_cluster(c->a->store, &cluster);
+        take_autolock(c, cluster, u->autolock);
+        put_cluster(c, cluster);
         call_done(c);
         return 0;
 }
@@ -215,7 +243,7 @@ int on_cluster_get(struct call *c)
         Swarm__Cluster cluster = *store_cluster(c->a->store)->msg;
         Swarm__Response r = SWARM__RESPONSE__INIT;
 
-        cluster.secret_key = (ProtobufCBinaryData){0, NULL};
+        cluster.secret_key = cluster.unlock_key = (ProtobufCBinaryData){0, NULL};
         cluster.worker_secret = (char *)(uintptr_t)protobuf_c_empty_string;
         cluster.manager_secret = (char *)(uintptr_t)protobuf_c_empty_string;
         r.kind_case = SWARM__RESPONSE__KIND_CLUSTER;
@@ -233,9 +261,7 @@ static void rotate(struct call *c, enum node_role role)
         cluster_next_secret(cluster, role, secret);
         free(*field);
         *field = xstrdup(secret);
-        cluster->version++;
-        cluster->updated_ms = c->a->now.wall_ms;
-        store_put_cluster(c->a->store, &cluster);
+        put_cluster(c, cluster);
 }
 
 int on_join_token(struct call *c)
@@ -253,4 +279,35 @@ int on_join_token(struct call *c)
         r.join_token = token;
         call_answer(c, &r);
         return 0;
+}
+
+int on_unlock_key(struct call *c)
+{
+        const Swarm__Cluster *present = store_cluster(c->a->store)->msg;
+        Swarm__Response r = SWARM__RESPONSE__INIT;
+        char text[SEAL_KEY_TEXT_LEN + 1] = "";
+
+        if (c->q->unlock_key->rotate && !present->unlock_key.len)
+                return err_set(&c->err, EINVAL, "unlock-key: autolock is off, there is no key");
+        if (c->q->unlock_key->rotate) {
+                Swarm__Cluster *cluster = wire_dup(present);
+
+                draw_unlock_key(c, cluster);
+                put_cluster(c, cluster);
+                present = store_cluster(c->a->store)->msg;
+        }
+        if (present->unlock_key.len == SEAL_KEY_BYTES)
+                seal_key_format(present->unlock_key.data, text);
+        r.kind_case = SWARM__RESPONSE__KIND_UNLOCK_KEY;
+        r.unlock_key = text;
+        call_answer(c, &r);
+        explicit_bzero(text, sizeof(text));
+        return 0;
+}
+
+/* They are answered before they get here, where they may be: see manager/lock.h. */
+int on_local_request(struct call *c)
+{
+        return err_set(&c->err, EACCES,
+                       "only over the manager's own socket, on the machine that it runs on");
 }

@@ -190,8 +190,10 @@ static void say_joined(struct dispatcher *d, struct list *effects, struct peer f
 
         effect_allow_key(effects, node->id, node->public_key);
         joined.node_id = wire_id(node->id, id);
-        if (asked->manager_id)
+        if (asked->manager_id) {
                 joined.cluster_secret_key = store_cluster(d->store)->msg->secret_key;
+                joined.unlock_key = store_cluster(d->store)->msg->unlock_key;
+        }
         m.kind_case = SWARM__MANAGER_MESSAGE__KIND_JOINED;
         m.joined = &joined;
         effect_agent(effects, from, &m);

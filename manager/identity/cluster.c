@@ -1,5 +1,6 @@
 /* The cluster's keys and secrets: see identity.h. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -73,6 +74,19 @@ void cluster_token(const Swarm__Cluster *cluster, enum node_role role,
 
         memcpy(key, cluster->public_key.data, MIN(cluster->public_key.len, sizeof(key)));
         join_token_format(key, secret_of(cluster, role), ret);
+}
+
+void cluster_set_unlock_key(Swarm__Cluster *cluster, const uint8_t *key)
+{
+        ProtobufCBinaryData *field = &cluster->unlock_key;
+
+        if (field->len)
+                explicit_bzero(field->data, field->len);
+        free(field->data);
+        *field = (ProtobufCBinaryData){0};
+        if (key)
+                *field = (ProtobufCBinaryData){SEAL_KEY_BYTES, xmemdup(key, SEAL_KEY_BYTES)};
+        cluster->settings->autolock = key != NULL;
 }
 
 bool cluster_secret_is(const Swarm__Cluster *cluster, enum node_role role, const char *secret)

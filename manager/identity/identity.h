@@ -10,6 +10,7 @@
 
 #include "manager/store/store.h"
 #include "shared/identity/identity.h"
+#include "shared/seal/seal.h"
 
 /* A new cluster with those keys: id, secrets, default settings. Heap; for store_put_cluster. */
 Swarm__Cluster *cluster_make(const struct net_keys *keys, int64_t wall_ms);
@@ -20,6 +21,8 @@ void cluster_next_secret(const Swarm__Cluster *cluster, enum node_role role,
 /* The join token of a role. */
 void cluster_token(const Swarm__Cluster *cluster, enum node_role role,
                    char ret[IDENTITY_TOKEN_TEXT_LEN + 1]);
+/* Autolock with that key (SEAL_KEY_BYTES); NULL: no more. */
+void cluster_set_unlock_key(Swarm__Cluster *cluster, const uint8_t *key);
 /* Compares in constant time. */
 bool cluster_secret_is(const Swarm__Cluster *cluster, enum node_role role, const char *secret);
 

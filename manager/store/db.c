@@ -145,15 +145,17 @@ static void tell_jobs(struct db *db, struct list *jobs)
 
         while ((l = list_pop_front(jobs))) {
                 struct db_job *job = LIST_ITEM(l, struct db_job, link);
-                bool is_load = job->is_load;
+                bool is_write = !job->is_load && !job->is_seal;
 
-                seq = is_load ? seq : job->write.seq;
-                if (seq && (is_load || list_is_empty(jobs)))
+                seq = is_write ? job->write.seq : seq;
+                if (seq && (!is_write || list_is_empty(jobs)))
                         db->events.on_durable(db->events.arg, seq);
-                if (is_load) {
+                if (!is_write)
                         seq = 0;
+                if (job->is_load)
                         db->events.on_loaded(db->events.arg, STEAL_PTR(job->store), job->applied);
-                }
+                else if (job->is_seal)
+                        db->events.on_sealed(db->events.arg, job->seal_error);
                 job_free(job);
         }
 }
@@ -353,6 +355,8 @@ void db_close(struct db *db)
         free(db->cutting);
         free(db->cut);
         db_file_close(&db->file);
+        explicit_bzero(&db->seal, sizeof(db->seal));
+        explicit_bzero(&db->file.seal, sizeof(db->file.seal));
         pthread_cond_destroy(&db->cond);
         pthread_mutex_destroy(&db->mutex);
         free(db);
@@ -396,6 +400,15 @@ void db_load(struct db *db)
 
         assert(!db->store);
         job->is_load = true;
+        push(db, job);
+}
+
+void db_queue_seal(struct db *db, bool on)
+{
+        struct db_job *job = xnew(struct db_job);
+
+        job->is_seal = true;
+        job->seal_on = on;
         push(db, job);
 }
 

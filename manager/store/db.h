@@ -9,6 +9,9 @@
  * Together with the log between the two they are the state at newest_row, all of which is agreed.
  * A copy of the file holds the same, so it is what a manager that lags is sent, and a backup.
  *
+ * What is secret (the cluster's row, which has its keys; the log) can lie sealed in it, with a key
+ * that the caller keeps. Sealed or not is told by each blob itself.
+ *
  * What can fail: a full disk (some room is kept for that: ballast.c; what comes then can be written
  * as long as it lasts) or a broken one. Then on_failure is called once, nothing more is written or
  * acknowledged, and the process must end; the next start reads what was committed.
@@ -26,6 +29,7 @@
 #define DB_SLICE_ROWS_MAX  2000         /* state rows in one transaction */
 #define DB_WRITE_BEHIND_MS 1000      /* a change is in the tables this much later, or a bit more */
 #define DB_BALLAST_BYTES   (8 << 20) /* room that is kept for when the disk is full */
+#define DB_WRAPPED_BYTES   80        /* a key that is sealed */
 #define DB_WAL_BYTES_MAX   (64u << 20) /* then it is written back at once, however busy we are */
 
 struct db;
@@ -40,6 +44,9 @@ struct db_events {
         void (*on_loaded)(void *arg, struct store *store, uint64_t applied);
         /* Answers db_copy. error 0: the file holds the state at index, size bytes. */
         void (*on_copied)(void *arg, uint64_t tag, int error, uint64_t index, uint64_t size);
+        /* Answers db_seal. EBUSY, ENOSPC: not all is sealed, or a trace of what was there is left.
+         */
+        void (*on_sealed)(void *arg, int error);
         /* text: one line that names the file; valid during the call. */
         void (*on_failure)(void *arg, int error, const char *text);
 };
@@ -60,6 +67,15 @@ void db_state_done(struct db_state *s);
  * a newer format, damaged, or no database. A file of format 1 becomes one of format 2, that of a
  * manager without others: a random id, the only voter. */
 int db_open(const char *dir, struct db **ret, struct err *err);
+/* Before db_start: the key (SEAL_KEY_BYTES) that opens what is sealed, here and in what comes from
+ * other managers. wrapped: what is written is to be sealed with it, and copies get these
+ * DB_WRAPPED_BYTES, the key itself sealed; NULL: not. */
+void db_set_key(struct db *db, const uint8_t *key, const uint8_t *wrapped);
+/* The same later, for all that the file has; on_sealed. Again with each other `wrapped`. */
+void db_seal(struct db *db, const uint8_t *wrapped);
+/* Before db_start, of a file that was a copy: the wrapped key that came with it; empty: none. */
+int db_copied_key(struct db *db, struct buf *ret, struct err *err);
+int db_forget_copied_key(struct db *db, struct err *err);
 /* Before db_start. EUCLEAN with a text: damaged. */
 int db_read_state(struct db *db, struct db_state *ret, struct err *err);
 int db_load_now(struct db *db, struct store **ret, struct err *err);

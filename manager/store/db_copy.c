@@ -18,6 +18,7 @@ struct copy {
         struct db *db; /* the loop's; NULL: closed */
         char *from, *to;
         uint64_t tag, agreed, index, size;
+        struct db_seal seal;
         int result;
         atomic_bool is_cancelled;
 
@@ -44,8 +45,8 @@ static void work(void *arg)
         c->state = COPY_RUNS;
         pthread_mutex_unlock(&c->mutex);
         c->result = is_cancelled ? -ECANCELED
-                                 : db_file_copy(c->from, c->agreed, c->to, &c->is_cancelled,
-                                                &c->index, &c->size);
+                                 : db_file_copy(c->from, c->agreed, c->to, &c->seal,
+                                                &c->is_cancelled, &c->index, &c->size);
         set_state(c, COPY_ENDED);
 }
 
@@ -53,6 +54,7 @@ static void copy_free(struct copy *c)
 {
         pthread_cond_destroy(&c->cond);
         pthread_mutex_destroy(&c->mutex);
+        explicit_bzero(&c->seal, sizeof(c->seal));
         free(c->from);
         free(c->to);
         free(c);
@@ -87,6 +89,7 @@ void db_copy(struct db *db, uint64_t tag, const char *path)
         c->db = db;
         c->tag = tag;
         c->agreed = db->agreed;
+        c->seal = db->seal;
         c->from = xstrdup(db->file.path);
         c->to = xstrdup(path);
         pthread_mutex_init(&c->mutex, NULL);

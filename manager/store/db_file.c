@@ -23,6 +23,7 @@
 static const char setup_sql[] = "PRAGMA journal_mode=WAL;"
                                 "PRAGMA synchronous=FULL;"
                                 "PRAGMA wal_autocheckpoint=0;"
+                                "PRAGMA secure_delete=ON;" /* what was secret leaves no trace */
                                 "PRAGMA temp_store=MEMORY;"
                                 "PRAGMA cache_size=-4096;";
 
@@ -68,7 +69,7 @@ static const char add_state_sql[] =
 static const char *const statement_sql[SQL_COUNT] = {
         [SQL_BEGIN] = "BEGIN IMMEDIATE",
         [SQL_COMMIT] = "COMMIT",
-        [SQL_APPEND] = "INSERT INTO log VALUES(?1,?2,?3,?4)",
+        [SQL_APPEND] = "INSERT INTO log VALUES(?1,?2,?3,stored(?4))",
         [SQL_TRUNCATE] = "DELETE FROM log WHERE idx>=?1",
         [SQL_CUT] = ("DELETE FROM log WHERE idx IN"
                      " (SELECT idx FROM log WHERE idx<=?1 ORDER BY idx LIMIT ?2)"),
@@ -76,7 +77,7 @@ static const char *const statement_sql[SQL_COUNT] = {
         [SQL_SET_ID] = "UPDATE raft SET id=?1",
         [SQL_SET_TERM] = "UPDATE raft SET term=?1,vote=?2",
         [SQL_SET_BASE] = "UPDATE raft SET base_index=?1,base_term=?2,base_members=?3",
-        [SQL_PUT + ROW_CLUSTER] = "INSERT OR REPLACE INTO cluster VALUES(?1,?2,?3,?4)",
+        [SQL_PUT + ROW_CLUSTER] = "INSERT OR REPLACE INTO cluster VALUES(?1,?2,?3,stored(?4))",
         [SQL_PUT + ROW_NODES] = "INSERT OR REPLACE INTO nodes VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
         [SQL_PUT + ROW_SERVICES] =
                 "INSERT OR REPLACE INTO services VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
@@ -333,6 +334,8 @@ static int open_sqlite(struct db_file *f, struct err *err)
         if (r < 0)
                 return r;
         code = sqlite3_exec(f->sqlite, setup_sql, NULL, NULL, NULL);
+        if (code == SQLITE_OK)
+                code = db_seal_functions(f->sqlite, &f->seal);
         if (code != SQLITE_OK)
                 return db_file_failed_open(f, code, err);
         sqlite3_wal_hook(f->sqlite, on_wal, f);
@@ -398,8 +401,8 @@ int db_file_read_log(struct db_file *f, struct raft_entry **ret, size_t *ret_n, 
         size_t cap = 0;
         sqlite3_stmt *stmt = NULL;
         int code = sqlite3_prepare_v2(
-                f->sqlite, "SELECT idx,term,kind,bytes FROM log WHERE idx>?1 ORDER BY idx", -1,
-                &stmt, NULL);
+                f->sqlite, "SELECT idx,term,kind,opened(bytes) FROM log WHERE idx>?1 ORDER BY idx",
+                -1, &stmt, NULL);
         int r = 0;
 
         if (code == SQLITE_OK)

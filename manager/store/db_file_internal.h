@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "manager/store/db.h"
+#include "shared/seal/seal.h"
 
 #define DB_BUSY_WAIT_MS 10000
 #define DB_APPLICATION  1398227282 /* "SWAR": of PRAGMA application_id */
@@ -27,6 +28,13 @@ enum {
         SQL_COUNT = SQL_DELETE + 6
 };
 
+/* Whether and how what is secret is sealed. */
+struct db_seal {
+        uint8_t key[SEAL_KEY_BYTES];
+        uint8_t wrapped[DB_WRAPPED_BYTES]; /* that key, sealed, for copies */
+        bool has_key, is_on;
+};
+
 struct db_file {
         sqlite3 *sqlite;
         char *path, *incoming_path, *dir, *ballast;
@@ -37,6 +45,7 @@ struct db_file {
         uint64_t id, term, vote; /* these and what follows: as in the file */
         struct raft_base base;
         uint64_t covered, newest_row;
+        struct db_seal seal;
         char error[ERR_TEXT_MAX];
 };
 
@@ -93,6 +102,15 @@ int db_file_errno(sqlite3 *sqlite, int code);                      /* positive *
 int db_file_failed(struct db_file *f, int code);
 int db_file_failed_open(struct db_file *f, int code, struct err *err);
 
+/* db_seal.c */
+/* The functions stored and opened, for that connection; seal is borrowed. SQLite's code. */
+int db_seal_functions(sqlite3 *sqlite, struct db_seal *seal);
+/* From now on what is secret is written sealed, or plain, and all that is in the file is made so.
+ * -EBUSY, -ENOSPC: not yet, or but for traces of what was there before: try again. */
+int db_file_seal(struct db_file *f, bool on);
+/* In a copy that is being made. SQLite's code. */
+int db_seal_put_key(sqlite3 *sqlite, const struct db_seal *seal);
+
 /* ballast.c. It is given up when it opens on a full disk. */
 void ballast_open(struct db_file *f, const char *dir);
 void ballast_done(struct db_file *f);
@@ -119,7 +137,8 @@ int db_file_install(struct db_file *f, const struct raft_base *base);
 /* After it. */
 int db_file_detach_incoming(struct db_file *f);
 /* The state in the database at `from` as a new file at `to`, with what is agreed at least up to
- * `agreed`. -ECANCELED as soon as *is_cancelled; -EEXIST. Any other failure leaves no file, either.
+ * `agreed`, its secrets as `seal` says, which is borrowed. -ECANCELED as soon as *is_cancelled;
+ * -EEXIST. Any other failure leaves no file, either.
  */
-int db_file_copy(const char *from, uint64_t agreed, const char *to, atomic_bool *is_cancelled,
-                 uint64_t *ret_index, uint64_t *ret_size);
+int db_file_copy(const char *from, uint64_t agreed, const char *to, struct db_seal *seal,
+                 atomic_bool *is_cancelled, uint64_t *ret_index, uint64_t *ret_size);

@@ -9,6 +9,8 @@
 struct db_job {
         struct list link;
         bool is_load;
+        bool is_seal, seal_on;   /* what is secret is to be sealed, or no more */
+        int seal_error;          /* positive: to be tried again */
         struct raft_write write; /* its counts of references are the loop's, as is its end */
         size_t bytes;
         struct store *store; /* that was loaded, */
@@ -32,6 +34,7 @@ struct db {
         uint64_t applied, agreed, round_index, covered_told; /* agreed: the highest applied */
         bool is_round, is_timer_set, is_failure_told;
         struct list copies;
+        struct db_seal seal; /* as it is to be */
 
         pthread_t thread;
         pthread_mutex_t mutex;
@@ -49,6 +52,9 @@ struct db {
 
 /* db_thread.c */
 void *db_thread_main(void *db);
+
+/* db.c */
+void db_queue_seal(struct db *db, bool on);
 
 /* db_copy.c */
 void db_copies_end(struct db *db);

@@ -72,13 +72,17 @@ int db_check_copy(const char *path, struct err *err)
 
 /* --- making it ready ----------------------------------------------------------------------------
  */
-/* Reads what a start reads. */
+/* Reads what a start reads; one that is sealed will be read when there is a key for it. */
 static int check_state(struct db *db, struct err *err)
 {
+        _cleanup_buf_ struct buf key = {0};
         struct db_state state = {0};
         struct store *store = NULL;
-        int r = db_read_state(db, &state, err);
+        int r = db_copied_key(db, &key, err);
 
+        if (r < 0 || key.len)
+                return r;
+        r = db_read_state(db, &state, err);
         if (r == 0)
                 r = db_load_now(db, &store, err);
         store_free(store);

@@ -20,7 +20,9 @@ const char *const db_table_names[DB_TABLES] = {
 static int load_table(struct db_file *f, struct store *store, enum row_table table, struct err *err)
 {
         const char *name = db_table_names[table];
-        _cleanup_free_ char *sql = xasprintf("SELECT row,message FROM %s ORDER BY row", name);
+        _cleanup_free_ char *sql =
+                xasprintf("SELECT row,%s FROM %s ORDER BY row",
+                          table == ROW_CLUSTER ? "opened(message)" : "message", name);
         sqlite3_stmt *stmt = NULL;
         int code = sqlite3_prepare_v2(f->sqlite, sql, -1, &stmt, NULL), r = 0;
 
@@ -58,8 +60,9 @@ static int replay(struct db_file *f, struct store *store, struct err *err)
         sqlite3_stmt *stmt = NULL;
         uint64_t expected = f->covered + 1;
         int code = sqlite3_prepare_v2(
-                f->sqlite, "SELECT idx,kind,bytes FROM log WHERE idx>?1 AND idx<=?2 ORDER BY idx",
-                -1, &stmt, NULL);
+                f->sqlite,
+                "SELECT idx,kind,opened(bytes) FROM log WHERE idx>?1 AND idx<=?2 ORDER BY idx", -1,
+                &stmt, NULL);
         int r = 0;
 
         if (code == SQLITE_OK) {

@@ -13,7 +13,9 @@
 #include "shared/base/io.h"
 #include "shared/base/mem.h"
 
-#define LOOK_EVERY 10000 /* steps of SQLite's machine between two looks at whether to go on */
+#define LOG_COLUMNS "idx,term,kind,stored(bytes)"
+#define OF_STATE    "key IN ('covered','newest_row');" /* what meta says of it */
+#define LOOK_EVERY  10000 /* steps of SQLite's machine between two looks at whether to go on */
 
 /* The state at newest_row: the tables, and the log that leads there. */
 static int copy_state(sqlite3 *sqlite, const char *from, const char *to)
@@ -21,11 +23,12 @@ static int copy_state(sqlite3 *sqlite, const char *from, const char *to)
         _cleanup_buf_ struct buf sql = {0};
 
         for (size_t i = 0; i < DB_TABLES; i++)
-                buf_printf(&sql, "INSERT INTO %s.%s SELECT * FROM %s.%s;", to, db_table_names[i],
-                           from, db_table_names[i]);
-        buf_printf(&sql, "INSERT INTO %s.meta SELECT * FROM %s.meta;", to, from);
+                buf_printf(&sql, "INSERT INTO %s.%s SELECT %s FROM %s.%s;", to, db_table_names[i],
+                           i == ROW_CLUSTER ? "row,id,updated_ms,stored(message)" : "*", from,
+                           db_table_names[i]);
+        buf_printf(&sql, "INSERT INTO %s.meta SELECT * FROM %s.meta WHERE " OF_STATE, to, from);
         buf_printf(&sql,
-                   "INSERT INTO %s.log SELECT * FROM %s.log"
+                   "INSERT INTO %s.log SELECT " LOG_COLUMNS " FROM %s.log"
                    " WHERE idx>coalesce((SELECT value FROM %s.meta WHERE key='covered'),0)"
                    " AND idx<=(SELECT value FROM %s.meta WHERE key='newest_row') ORDER BY idx;",
                    to, from, from, from);
@@ -140,7 +143,7 @@ static int delete_state(sqlite3 *sqlite)
 
         for (size_t i = 0; i < DB_TABLES; i++)
                 buf_printf(&sql, "DELETE FROM main.%s;", db_table_names[i]);
-        buf_puts(&sql, "DELETE FROM main.meta; DELETE FROM main.log;");
+        buf_puts(&sql, "DELETE FROM main.log; DELETE FROM main.meta WHERE " OF_STATE);
         return sqlite3_exec(sqlite, buf_str(&sql), NULL, NULL, NULL);
 }
 
@@ -207,7 +210,7 @@ static int attach_source(sqlite3 *sqlite, const char *path)
 static int extend_copy(sqlite3 *sqlite, uint64_t agreed)
 {
         static const char LOG[] =
-                "INSERT INTO main.log SELECT * FROM source.log WHERE idx<=?1 AND idx>"
+                "INSERT INTO main.log SELECT " LOG_COLUMNS " FROM source.log WHERE idx<=?1 AND idx>"
                 "coalesce((SELECT value FROM main.meta WHERE key='newest_row'),0)";
         static const char NEWEST[] =
                 "INSERT OR REPLACE INTO main.meta SELECT 'newest_row',max(idx) FROM main.log"
@@ -223,11 +226,14 @@ static int extend_copy(sqlite3 *sqlite, uint64_t agreed)
         return code == SQLITE_DONE ? sqlite3_exec(sqlite, NEWEST, NULL, NULL, NULL) : code;
 }
 
-static int fill_copy(sqlite3 *sqlite, const char *from, uint64_t agreed, uint64_t *ret_index)
+static int fill_copy(sqlite3 *sqlite, const char *from, uint64_t agreed, struct db_seal *seal,
+                     uint64_t *ret_index)
 {
         int64_t index = 0;
         int code = sqlite3_exec(sqlite, copy_setup_sql, NULL, NULL, NULL);
 
+        if (code == SQLITE_OK)
+                code = db_seal_functions(sqlite, seal);
         if (code == SQLITE_OK)
                 code = attach_source(sqlite, from);
         if (code == SQLITE_OK)
@@ -238,6 +244,8 @@ static int fill_copy(sqlite3 *sqlite, const char *from, uint64_t agreed, uint64_
                 code = copy_state(sqlite, "source", "main");
         if (code == SQLITE_OK)
                 code = extend_copy(sqlite, agreed);
+        if (code == SQLITE_OK && seal->is_on)
+                code = db_seal_put_key(sqlite, seal);
         if (code == SQLITE_OK)
                 code = sqlite3_exec(sqlite, copy_raft_sql, NULL, NULL, NULL);
         if (code == SQLITE_OK)
@@ -247,8 +255,8 @@ static int fill_copy(sqlite3 *sqlite, const char *from, uint64_t agreed, uint64_
 }
 
 /* The file at `to` is there, and empty. */
-static int write_copy(const char *from, uint64_t agreed, const char *to, atomic_bool *is_cancelled,
-                      uint64_t *ret_index)
+static int write_copy(const char *from, uint64_t agreed, const char *to, struct db_seal *seal,
+                      atomic_bool *is_cancelled, uint64_t *ret_index)
 {
         sqlite3 *sqlite = NULL;
         int code = sqlite3_open_v2(to, &sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
@@ -256,22 +264,22 @@ static int write_copy(const char *from, uint64_t agreed, const char *to, atomic_
         if (code == SQLITE_OK) {
                 sqlite3_busy_timeout(sqlite, DB_BUSY_WAIT_MS);
                 sqlite3_progress_handler(sqlite, LOOK_EVERY, is_cancelled_now, is_cancelled);
-                code = fill_copy(sqlite, from, agreed, ret_index);
+                code = fill_copy(sqlite, from, agreed, seal, ret_index);
         }
         int r = code == SQLITE_OK ? 0 : -db_file_errno(sqlite, code);
         sqlite3_close(sqlite);
         return code == SQLITE_INTERRUPT ? -ECANCELED : r;
 }
 
-int db_file_copy(const char *from, uint64_t agreed, const char *to, atomic_bool *is_cancelled,
-                 uint64_t *ret_index, uint64_t *ret_size)
+int db_file_copy(const char *from, uint64_t agreed, const char *to, struct db_seal *seal,
+                 atomic_bool *is_cancelled, uint64_t *ret_index, uint64_t *ret_size)
 {
         _cleanup_close_ int fd = open(to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         struct stat st;
 
         if (fd < 0)
                 return -errno;
-        int r = write_copy(from, agreed, to, is_cancelled, ret_index);
+        int r = write_copy(from, agreed, to, seal, is_cancelled, ret_index);
         if (r == 0 && (fsync(fd) < 0 || fstat(fd, &st) < 0))
                 r = -errno;
         if (r == 0)

@@ -27,15 +27,15 @@ struct work {
 
 /* --- taking -------------------------------------------------------------------------------------
  */
-/* All that waits, up to BATCH_MAX bytes; an install and a load go alone. */
+/* All that waits, up to BATCH_MAX bytes; an install, a load and a sealing go alone. */
 static void take_jobs(struct db *db, struct list *ret)
 {
         size_t bytes = 0;
 
         while (!list_is_empty(&db->queue) && bytes < BATCH_MAX) {
                 struct db_job *job = LIST_ITEM(db->queue.next, struct db_job, link);
-                bool is_alone = job->is_load || job->write.install;
-                bool is_vain = job->is_load && db->is_stopping;
+                bool is_alone = job->is_load || job->is_seal || job->write.install;
+                bool is_vain = (job->is_load || job->is_seal) && db->is_stopping;
 
                 if (is_alone && !is_vain && !list_is_empty(ret))
                         return;
@@ -161,6 +161,19 @@ static int run_load(struct db *db, struct db_job *job)
         return job->store ? 0 : load(db, &job->store);
 }
 
+/* A full disk, or a reader, keeps it from being complete: no reason to end. */
+static int run_seal(struct db *db, struct db_job *job)
+{
+        int r = db_file_seal(&db->file, job->seal_on);
+
+        if (r == -ENOSPC || r == -EBUSY) {
+                db_file_rollback(&db->file);
+                job->seal_error = -r;
+                r = 0;
+        }
+        return r;
+}
+
 static int write_slice(struct db *db, const struct db_slice *slice)
 {
         int r = db_file_begin(&db->file);
@@ -228,7 +241,9 @@ static int step(struct db *db, struct work *w)
         int r;
 
         db->has_more = true;
-        if (has_jobs)
+        if (has_jobs && job->is_seal)
+                r = run_seal(db, job);
+        else if (has_jobs)
                 r = job->is_load ? run_load(db, job) : write_jobs(db, &w->jobs);
         else if (w->slice)
                 r = write_slice(db, w->slice);

@@ -10,6 +10,7 @@
 #include "shared/base/io.h"
 #include "shared/base/mem.h"
 #include "shared/identity/identity.h"
+#include "shared/seal/seal.h"
 
 static int open_dir(const char *data_dir, int *ret, struct err *err)
 {
@@ -21,8 +22,16 @@ static int open_dir(const char *data_dir, int *ret, struct err *err)
         return 0;
 }
 
+static const char *failure_name(int r)
+{
+        return r == -ENOKEY    ? "sealed, for the manager here is autolocked"
+               : r == -EBADMSG ? "sealed with another key, or damaged"
+                               : err_name(r);
+}
+
 /* -ENOENT without text: the caller knows whether that is an error. */
-static int read_key_at(int dir, const char *data_dir, struct net_keys *ret, struct err *err)
+static int read_key_at(int dir, const char *data_dir, const uint8_t *seal_key, struct net_keys *ret,
+                       struct err *err)
 {
         uint8_t secret[NET_KEY_BYTES];
         struct stat st;
@@ -38,24 +47,25 @@ static int read_key_at(int dir, const char *data_dir, struct net_keys *ret, stru
                 return err_set(err, EACCES,
                                "%s/node.key: permissions %04o let others read it, must be 0600",
                                data_dir, (unsigned)st.st_mode & 07777);
-        if (st.st_size != NET_KEY_BYTES)
+        if (st.st_size != NET_KEY_BYTES && st.st_size != NET_KEY_BYTES + SEAL_EXTRA_BYTES)
                 return err_set(err, EINVAL, "%s/node.key: %lld bytes, a key has %d", data_dir,
                                (long long)st.st_size, NET_KEY_BYTES);
-        int r = io_read_exact(fd, secret, sizeof(secret));
+        int r = seal_read_file(dir, "node.key", seal_key, secret);
         if (r >= 0)
                 r = net_keys_derive(secret, ret);
         explicit_bzero(secret, sizeof(secret));
-        return r < 0 ? err_set(err, -r, "%s/node.key: %s", data_dir, err_name(r)) : 0;
+        return r < 0 ? err_set(err, -r, "%s/node.key: %s", data_dir, failure_name(r)) : 0;
 }
 
-int identity_read_node_key(const char *data_dir, struct net_keys *ret, struct err *err)
+int identity_read_node_key(const char *data_dir, const uint8_t *seal_key, struct net_keys *ret,
+                           struct err *err)
 {
         _cleanup_close_ int dir = -1;
         int r = open_dir(data_dir, &dir, err);
 
         if (r < 0)
                 return r;
-        r = read_key_at(dir, data_dir, ret, err);
+        r = read_key_at(dir, data_dir, seal_key, ret, err);
         return r == -ENOENT ? err_set(err, ENOENT, "%s/node.key: %s", data_dir, err_name(r)) : r;
 }
 
@@ -86,7 +96,8 @@ static int create_key_at(int dir)
         return r;
 }
 
-int identity_make_node_key(const char *data_dir, struct net_keys *ret, struct err *err)
+int identity_make_node_key(const char *data_dir, const uint8_t *seal_key, struct net_keys *ret,
+                           struct err *err)
 {
         _cleanup_close_ int dir = -1;
         int r = io_mkdir_all(data_dir, 0700);
@@ -96,13 +107,13 @@ int identity_make_node_key(const char *data_dir, struct net_keys *ret, struct er
         r = open_dir(data_dir, &dir, err);
         if (r < 0)
                 return r;
-        r = read_key_at(dir, data_dir, ret, err);
+        r = read_key_at(dir, data_dir, seal_key, ret, err);
         if (r != -ENOENT)
                 return r;
         r = create_key_at(dir);
         if (r < 0)
                 return err_set(err, -r, "%s/node.key: cannot make it: %s", data_dir, err_name(r));
-        r = read_key_at(dir, data_dir, ret, err);
+        r = read_key_at(dir, data_dir, seal_key, ret, err);
         return r == -ENOENT ? err_set(err, EIO, "%s/node.key: it vanished", data_dir) : r;
 }
 

@@ -141,7 +141,7 @@ static int read_keys(const struct client_config *config, struct net_keys *keys, 
 
         if (str_is_empty(dir))
                 dir = CLIENT_DEFAULT_DATA_DIR;
-        int r = identity_read_node_key(dir, keys, err);
+        int r = identity_read_node_key(dir, NULL, keys, err);
 
         if (r >= 0)
                 r = identity_read_cluster_key(dir, server_key, err);

@@ -147,6 +147,7 @@ static bool is_question(const Swarm__Request *q)
         case SWARM__REQUEST__KIND_IMAGE_GET:
         case SWARM__REQUEST__KIND_CLUSTER_GET:
         case SWARM__REQUEST__KIND_INFO: return true;
+        case SWARM__REQUEST__KIND_UNLOCK_KEY: return !q->unlock_key->rotate;
         case SWARM__REQUEST__KIND_JOIN_TOKEN: return !q->join_token->rotate;
         default: return false;
         }

@@ -101,6 +101,7 @@ static void put_settings(struct buf *out, const Swarm__ClusterSettings *s)
         put_duration(out, "Down after:", s->down_ms);
         put_duration(out, "Mass failure wait:", s->mass_failure_wait_ms);
         buf_printf(out, "%-20s%" PRId64 "\n", "Task history:", s->task_history_limit);
+        put_text(out, "Autolock:", s->autolock ? "true" : "false");
 }
 
 static void put_info(struct buf *out, const Swarm__Info *i, const Swarm__Cluster *c)

@@ -236,6 +236,7 @@ json_t *doc_manager(const Swarm__Manager *m)
 static json_t *cluster_settings(const Swarm__ClusterSettings *s)
 {
         json_t *o = json_object(), *orchestration = json_object(), *dispatcher = json_object();
+        json_t *encryption = json_object();
 
         doc_put_int(orchestration, "TaskHistoryRetentionLimit", s->task_history_limit);
         doc_put(o, "Orchestration", orchestration);
@@ -244,6 +245,8 @@ static json_t *cluster_settings(const Swarm__ClusterSettings *s)
         doc_put_int(dispatcher, "DownAfter", s->down_ms * NANO_PER_MS);
         doc_put_int(dispatcher, "MassFailureWait", s->mass_failure_wait_ms * NANO_PER_MS);
         doc_put(o, "Dispatcher", dispatcher);
+        doc_put_bool(encryption, "AutoLockManagers", s->autolock);
+        doc_put(o, "EncryptionConfig", encryption);
         return o;
 }
 

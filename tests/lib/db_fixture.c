@@ -27,7 +27,7 @@ int fixture_setup(void **state)
 
 void fixture_open(struct fixture *f)
 {
-        f->rig = (struct db_rig){0};
+        f->rig = (struct db_rig){.key = f->key, .wrapped = f->wrapped};
         if (db_rig_open(&f->rig, f->dir, &f->err) < 0)
                 fail_msg("%s", f->err.text);
         f->is_open = true;

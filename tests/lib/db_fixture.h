@@ -10,6 +10,7 @@ struct fixture {
         char dir[64], path[96], wal[96], incoming[96];
         struct db_rig rig;
         bool is_open;
+        const uint8_t *key, *wrapped; /* for the next opening, as in the rig */
         struct rng rng;
         struct err err;
         struct raft_bytes *entries[FIXTURE_ENTRIES_MAX]; /* by index, of those that were proposed */

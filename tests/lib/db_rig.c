@@ -59,6 +59,15 @@ static void on_copied(void *arg, uint64_t tag, int error, uint64_t index, uint64
         loop_stop(r->loop);
 }
 
+static void on_sealed(void *arg, int error)
+{
+        struct db_rig *r = arg;
+
+        r->seal_error = error;
+        r->n_sealed++;
+        loop_stop(r->loop);
+}
+
 static void on_failure(void *arg, int error, const char *text)
 {
         struct db_rig *r = arg;
@@ -100,9 +109,12 @@ static int read_all(struct db_rig *r, struct err *err)
 
 int db_rig_open(struct db_rig *r, const char *dir, struct err *err)
 {
-        struct db_events events = {r, on_durable, on_covered, on_loaded, on_copied, on_failure};
+        struct db_events events = {r,         on_durable, on_covered, on_loaded,
+                                   on_copied, on_sealed,  on_failure};
         int e = db_open(dir, &r->db, err);
 
+        if (e == 0 && r->key)
+                db_set_key(r->db, r->key, r->wrapped);
         if (e == 0)
                 e = read_all(r, err);
         if (e < 0) {

@@ -24,9 +24,12 @@ struct db_rig {
         struct store *loaded;
         uint64_t loaded_at, copied_at, copied_size, copied_tag;
         int copy_error, n_copied;
+        int seal_error, n_sealed; /* of the last db_seal */
 
         int failure, n_failures;
         char failure_text[ERR_TEXT_MAX];
+
+        const uint8_t *key, *wrapped; /* for db_set_key, before the opening; NULL: none */
 
         bool is_cutting; /* the log is cut wherever the tables cover it */
         void *arg;       /* may be NULL, as the functions */

@@ -361,7 +361,7 @@ static void test_who_may_control(void **state)
         assert_int_equal(ask_info(f, f->tcp, f->data, &r), 0); /* with a manager's key */
         wire_free(r);
         /* A key of its own and the cluster's public one are not enough. */
-        assert_int_equal(identity_make_node_key(f->other, &keys, &f->err), 0);
+        assert_int_equal(identity_make_node_key(f->other, NULL, &keys, &f->err), 0);
         assert_int_equal(identity_read_cluster_key(f->data, cluster_key, &f->err), 0);
         assert_int_equal(identity_write_cluster_key(f->other, cluster_key, &f->err), 0);
         assert_int_equal(ask_info(f, f->tcp, f->other, &r), -EACCES);

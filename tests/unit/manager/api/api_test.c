@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "shared/base/base.h"
+#include "shared/base/mem.h"
+#include "shared/seal/seal.h"
 #include "tests/lib/turn_rig.h"
 
 #define ASK(r, field, kind, m)                                  \
@@ -754,6 +756,61 @@ static void test_cluster(void **state UNUSED)
         core_close(&r);
 }
 
+static const char *unlock_key(struct core *r, bool rotate, int code)
+{
+        static char text[SEAL_KEY_TEXT_LEN + 1];
+        Swarm__UnlockKeyRequest q = SWARM__UNLOCK_KEY_REQUEST__INIT;
+
+        q.rotate = rotate;
+        const Swarm__Response *m = ASK(r, unlock_key, UNLOCK_KEY, &q);
+        assert_int_equal(m->code, code);
+        snprintf(text, sizeof(text), "%s", code ? m->error : m->unlock_key);
+        return text;
+}
+
+static void set_autolock(struct core *r, bool on)
+{
+        Swarm__ClusterUpdate u = SWARM__CLUSTER_UPDATE__INIT;
+        Swarm__Number number = SWARM__NUMBER__INIT;
+        Swarm__Empty empty = SWARM__EMPTY__INIT;
+
+        number.value = on;
+        u.autolock = &number;
+        assert_int_equal(ASK(r, cluster_update, CLUSTER_UPDATE, &u)->code, 0);
+        const Swarm__Response *m = ASK(r, cluster_get, CLUSTER_GET, &empty);
+        assert_int_equal(m->cluster->settings->autolock, on);
+        assert_int_equal(m->cluster->unlock_key.len, 0); /* shown to those who ask for it */
+        assert_int_equal(store_cluster(r->store)->msg->unlock_key.len, on ? SEAL_KEY_BYTES : 0);
+}
+
+static void test_autolock(void **state UNUSED)
+{
+        Swarm__Unlock unlock = SWARM__UNLOCK__INIT;
+        Swarm__NodeKeyGet get = SWARM__NODE_KEY_GET__INIT;
+        uint8_t bytes[SEAL_KEY_BYTES];
+        struct core r;
+
+        core_open(&r);
+        assert_string_equal(unlock_key(&r, false, 0), "");
+        assert_non_null(strstr(unlock_key(&r, true, EINVAL), "autolock is off"));
+        set_autolock(&r, true);
+        _cleanup_free_ char *first = xstrdup(unlock_key(&r, false, 0));
+        assert_int_equal(seal_key_parse(first, bytes, NULL), 0);
+        set_autolock(&r, true); /* it is already: the key stays */
+        assert_string_equal(unlock_key(&r, false, 0), first);
+        _cleanup_free_ char *second = xstrdup(unlock_key(&r, true, 0));
+        assert_string_not_equal(first, second);
+        assert_string_equal(unlock_key(&r, false, 0), second);
+        set_autolock(&r, false);
+        assert_string_equal(unlock_key(&r, false, 0), "");
+        set_autolock(&r, true);
+        assert_string_not_equal(unlock_key(&r, false, 0), second);
+        /* What is one manager's own never gets here but from afar. */
+        assert_int_equal(ASK(&r, unlock, UNLOCK, &unlock)->code, EACCES);
+        assert_int_equal(ASK(&r, node_key_get, NODE_KEY_GET, &get)->code, EACCES);
+        core_close(&r);
+}
+
 static void test_images(void **state UNUSED)
 {
         Swarm__ImageRemove remove = SWARM__IMAGE_REMOVE__INIT;
@@ -923,6 +980,7 @@ int main(void)
                 cmocka_unit_test(test_own_node),
                 cmocka_unit_test(test_self),
                 cmocka_unit_test(test_cluster),
+                cmocka_unit_test(test_autolock),
                 cmocka_unit_test(test_images),
                 cmocka_unit_test(test_image_limits),
                 cmocka_unit_test(test_reserved_generic),

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "manager/identity/identity.h"
 #include "shared/base/base.h"
+#include "shared/wire/wire.h"
 #include "tests/lib/turn_rig.h"
 
 #define KIND(k) SWARM__MANAGER_MESSAGE__KIND_##k
@@ -826,7 +828,15 @@ static void test_manager_beside_agent(void **state UNUSED)
         assert_int_equal(m->refused->code, EACCES);
         assert_int_equal(node->manager_id, 0);
         store_set_node_spec(r.store, node, node->availability, ROLE_MANAGER, NULL, 0, 1);
-        assert_non_null(join_beside(&r, &n, KIND(JOINED)));
+        m = join_beside(&r, &n, KIND(JOINED));
+        assert_non_null(m);
+        assert_int_equal(m->joined->unlock_key.len, 0);
+        Swarm__Cluster *locked = wire_dup(store_cluster(r.store)->msg);
+        cluster_set_unlock_key(locked, (const uint8_t *)"0123456789abcdef0123456789abcdef");
+        store_put_cluster(r.store, &locked);
+        m = join_beside(&r, &n, KIND(JOINED));
+        assert_non_null(m);
+        assert_memory_equal(m->joined->unlock_key.data, "0123456789abcdef0123456789abcdef", 32);
         assert_int_equal(node->manager_id, 77);
         assert_string_equal(node->manager_address, "10.0.0.9:7377");
         assert_int_equal(beat(&r, &n)->role, ROLE_MANAGER);

@@ -98,16 +98,16 @@ static void test_node_key(void **state)
         struct net_keys a, b;
         struct stat st;
 
-        assert_int_equal(identity_read_node_key(f->dir, &a, &f->err), -ENOENT);
-        assert_int_equal(identity_make_node_key(f->dir, &a, &f->err), 0);
+        assert_int_equal(identity_read_node_key(f->dir, NULL, &a, &f->err), -ENOENT);
+        assert_int_equal(identity_make_node_key(f->dir, NULL, &a, &f->err), 0);
         assert_int_equal(stat(f->key_file, &st), 0);
         assert_int_equal(st.st_mode & 07777, 0600);
         assert_int_equal(st.st_nlink, 1);
-        assert_int_equal(identity_make_node_key(f->dir, &b, &f->err), 0);
+        assert_int_equal(identity_make_node_key(f->dir, NULL, &b, &f->err), 0);
         assert_memory_equal(&a, &b, sizeof(a));
-        assert_int_equal(identity_read_node_key(f->dir, &b, &f->err), 0);
+        assert_int_equal(identity_read_node_key(f->dir, NULL, &b, &f->err), 0);
         assert_memory_equal(&a, &b, sizeof(a));
-        assert_int_equal(identity_make_node_key(below, &b, &f->err), 0);
+        assert_int_equal(identity_make_node_key(below, NULL, &b, &f->err), 0);
         assert_memory_not_equal(&a, &b, sizeof(a));
 }
 
@@ -115,7 +115,7 @@ static void refused(struct fixture *f, int code, const char *text)
 {
         struct net_keys keys;
 
-        assert_int_equal(identity_make_node_key(f->dir, &keys, &f->err), -code);
+        assert_int_equal(identity_make_node_key(f->dir, NULL, &keys, &f->err), -code);
         if (!strstr(f->err.text, text) || !strstr(f->err.text, f->key_file))
                 fail_msg("%s", f->err.text);
 }
@@ -142,7 +142,7 @@ static void test_bad_node_keys(void **state)
         unlink(f->key_file);
         assert_int_equal(mkdir(f->key_file, 0700), 0);
         refused(f, EINVAL, "not a file");
-        assert_true(identity_make_node_key("/proc/none/x", &keys, &f->err) < 0);
+        assert_true(identity_make_node_key("/proc/none/x", NULL, &keys, &f->err) < 0);
         assert_non_null(strstr(f->err.text, "/proc/none/x"));
 }
 

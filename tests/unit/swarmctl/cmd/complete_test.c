@@ -51,7 +51,7 @@ static void test_commands(void **state)
         check("backup --f", "--force", COMPLETE_NO_NAMES);
         check("backup ", "", COMPLETE_NO_NAMES); /* a file */
         check("manager ", "ls rm", COMPLETE_NO_NAMES);
-        check("--host=ipc:///x swarm ", "join-token update", COMPLETE_NO_NAMES);
+        check("--host=ipc:///x swarm ", "join-token unlock unlock-key update", COMPLETE_NO_NAMES);
         check("servic x", "", COMPLETE_NO_NAMES);
         check("service frob x", "", COMPLETE_NO_NAMES);
 }
