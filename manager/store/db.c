@@ -79,8 +79,9 @@ static void write_behind(struct db *db)
 
 static void set_timer(struct db *db)
 {
+        /* Entries without rows are covered as well: nothing else may come, and the log be full. */
         if (!db->timer || !db->store || db->is_timer_set || db->is_round ||
-            store_unflushed_rows(db->store) == 0)
+            (store_unflushed_rows(db->store) == 0 && db->applied <= db->covered_told))
                 return;
         db->is_timer_set = true;
         loop_timer_set(db->timer, DB_WRITE_BEHIND_MS);

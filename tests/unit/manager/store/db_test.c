@@ -254,6 +254,23 @@ static void test_entries_that_are_not_the_users(void **state)
         assert_int_equal(r->loaded_hash, f->hash_at[6]);
 }
 
+/* They alone move on what is covered: the log of one that has just begun to lead may be full. */
+static void test_entries_without_rows_are_covered(void **state)
+{
+        struct fixture *f = *state;
+        struct db_rig *r = &f->rig;
+        struct raft_write w;
+
+        fixture_open(f);
+        fixture_commit(f, 2);
+        fixture_wait_covered(f, 2);
+        assert_int_equal(store_unflushed_rows(r->store), 0);
+        w = entries_from(3, 1, 1, RAFT_ENTRY_NOOP, NULL);
+        db_rig_write(r, &w, 3);
+        fixture_wait_covered(f, 3);
+        assert_int_equal(fixture_meta(f, "covered"), 3);
+}
+
 static void test_a_load_that_fails_is_a_failure(void **state)
 {
         struct fixture *f = *state;
@@ -595,6 +612,7 @@ int main(void)
                 TEST(test_the_tables_and_the_log_are_a_state_at_any_time),
                 TEST(test_changes_while_a_round_runs),
                 TEST(test_entries_that_are_not_the_users),
+                TEST(test_entries_without_rows_are_covered),
                 TEST(test_a_load_that_fails_is_a_failure),
                 TEST(test_the_log_is_cut_where_the_tables_cover_it),
                 TEST(test_the_wal_recovers_after_a_reader),
