@@ -485,6 +485,26 @@ static struct net_client *connect_taker(struct fixture *f, const struct net_keys
         return c;
 }
 
+/* Bytes that begin as a Request does, and are none: who says them is not waited for. */
+static void test_no_request(void **state)
+{
+        static const uint8_t words[] = {0x08, 5, 0x52, 1, 0xff};
+        struct fixture *f = *state;
+        struct net_keys keys;
+        uint8_t cluster_key[NET_KEY_BYTES];
+
+        start(f);
+        assert_int_equal(net_keys_make(&keys), 0);
+        assert_int_equal(identity_read_cluster_key(f->data, cluster_key, &f->err), 0);
+        f->clients[0] = connect_taker(f, &keys, cluster_key);
+        assert_int_equal(net_client_send(f->clients[0], words, sizeof(words)), 0);
+        loop_timer_set(f->deadline, DEADLINE_MS);
+        while (!f->is_broken && !f->timed_out)
+                loop_run(f->loop);
+        assert_true(f->is_broken);
+        assert_int_equal(end(f, SIGTERM), 0);
+}
+
 /* So many, and no more. */
 static void await_pieces(struct fixture *f, int n)
 {
@@ -656,11 +676,17 @@ static void test_full_disk(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_not_initialised), TEST(test_init_and_end),
-                TEST(test_one_at_a_time),   TEST(test_port_in_use),
-                TEST(test_who_may_control), TEST(test_join_outlives_a_kill),
-                TEST(test_signals),         TEST(test_garbage),
-                TEST(test_full_disk),       TEST(test_blobs_are_acknowledged),
+                TEST(test_not_initialised),
+                TEST(test_init_and_end),
+                TEST(test_one_at_a_time),
+                TEST(test_port_in_use),
+                TEST(test_who_may_control),
+                TEST(test_join_outlives_a_kill),
+                TEST(test_signals),
+                TEST(test_garbage),
+                TEST(test_no_request),
+                TEST(test_full_disk),
+                TEST(test_blobs_are_acknowledged),
         };
 
         if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
