@@ -263,7 +263,9 @@ static void on_peer_message(void *arg, uint64_t from, const Swarm__PeerMessage *
         case SWARM__PEER_MESSAGE__KIND_RELAY_UP:
                 relay_on_up(d->relay, from, m->relay_up, time_now().mono_ms);
                 break;
-        case SWARM__PEER_MESSAGE__KIND_RELAY_DOWN: relay_on_down(d->relay, m->relay_down); break;
+        case SWARM__PEER_MESSAGE__KIND_RELAY_DOWN:
+                relay_on_down(d->relay, from, m->relay_down);
+                break;
         case SWARM__PEER_MESSAGE__KIND_HEARD_NODES:
                 heard_on_message(d->heard, m->heard_nodes, replica_status(d->replica)->leader,
                                  replica_turn(d->replica), time_now().mono_ms);

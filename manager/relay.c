@@ -207,19 +207,25 @@ uint64_t relay_take_overrun(struct relay *r)
 
 /* What agents are told is told anew by whoever said it. A link that is not there is told of when it
  * is again. */
-static int send_down(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
+static int say_down(struct relay *r, const struct conn *c, Swarm__RelayDown *down)
 {
         Swarm__PeerMessage m = SWARM__PEER_MESSAGE__INIT;
-        Swarm__RelayDown down = SWARM__RELAY_DOWN__INIT;
 
-        down.connection = c->remote.lo;
-        down.message = (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p};
+        down->connection = c->remote.lo;
         m.kind_case = SWARM__PEER_MESSAGE__KIND_RELAY_DOWN;
-        m.relay_down = &down;
+        m.relay_down = down;
         int e = r->config.send_peer(r->config.arg, c->peer, &m);
-        if (e == -EAGAIN && (c->is_client || n == 0))
+        if (e == -EAGAIN && (c->is_client || down->message.len == 0))
                 note_overrun(r, c->peer);
         return e;
+}
+
+static int send_down(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
+{
+        Swarm__RelayDown down = SWARM__RELAY_DOWN__INIT;
+
+        down.message = (ProtobufCBinaryData){n, (uint8_t *)(uintptr_t)p};
+        return say_down(r, c, &down);
 }
 
 static int send_as_is(struct relay *r, struct conn *c, const uint8_t *p, size_t n)
@@ -322,7 +328,6 @@ static void note_request(struct conn *c, const uint8_t *p, size_t n)
 {
         uint64_t number = request_number(p, n);
 
-        c->is_client = true;
         if (wire_peek_kind(&swarm__request__descriptor, p, n) == SWARM__REQUEST__KIND_CANCEL)
                 note_answered(c, number);
         else if (!c->peer && is_answered(p, n))
@@ -367,6 +372,7 @@ static void take(struct relay *r, struct conn *c, const uint8_t *p, size_t n, in
         c->heard_ms = now_ms;
         if (relay_is_request(p, n) && !request_number(p, n))
                 return;
+        c->is_client |= relay_is_request(p, n);
         /* Behind those that wait already. */
         if (!(relay_is_request(p, n) && !list_is_empty(&r->held)) && deliver(r, c, p, n))
                 return;
@@ -403,6 +409,25 @@ void relay_on_gone(struct relay *r, uint64_t connection)
 
 /* --- other managers -----------------------------------------------------------------------------
  */
+static bool leads_other(const struct relay *r)
+{
+        return r->leader && r->leader != r->config.id;
+}
+
+/* All that come from that manager; 0: from any. */
+static void drop_relayed(struct relay *r, uint64_t peer)
+{
+        struct conn **all = xnew_array(struct conn *, r->by_number.len + 1), *c;
+        size_t n = 0, i;
+
+        MAP_FOREACH (c, i, &r->by_number)
+                if (c->peer && (!peer || c->peer == peer))
+                        all[n++] = c;
+        for (i = 0; i < n; i++)
+                leave(r, all[i]);
+        free(all);
+}
+
 void relay_on_up(struct relay *r, uint64_t peer, const Swarm__RelayUp *m, int64_t now_ms)
 {
         if (m->key.len && m->key.len != NET_KEY_BYTES)
@@ -410,22 +435,17 @@ void relay_on_up(struct relay *r, uint64_t peer, const Swarm__RelayUp *m, int64_
         if (m->message.len) {
                 struct conn *c = note_conn(r, peer, m->connection, m->key.len ? m->key.data : NULL);
 
-                take(r, c, m->message.data, m->message.len, now_ms);
+                if (!leads_other(r)) {
+                        take(r, c, m->message.data, m->message.len, now_ms);
+                        return;
+                }
+                deliver(r, c, m->message.data, m->message.len); /* is told so */
+                forget_conn(r, c);
                 return;
         }
         struct conn *c = map_get_id(&r->by_remote, remote_id(peer, m->connection));
         if (c)
                 leave(r, c);
-}
-
-void relay_on_down(struct relay *r, const Swarm__RelayDown *m)
-{
-        struct conn *c = map_get_u64(&r->by_number, m->connection);
-
-        if (c && !c->peer && m->message.len)
-                send_to(r, c, m->message.data, m->message.len);
-        else if (c && !c->peer)
-                relay_drop(r, c->number);
 }
 
 /* What it asked for was on its way to, or from, a manager that is lost. */
@@ -449,17 +469,25 @@ static void fail_all_asked(struct relay *r)
                         fail_asked(r, c);
 }
 
+void relay_on_down(struct relay *r, uint64_t peer, const Swarm__RelayDown *m)
+{
+        struct conn *c = map_get_u64(&r->by_number, m->connection);
+
+        if (!c || c->peer)
+                return;
+        if (m->is_lost) {
+                if (peer == r->leader) /* else all it asked is another's to answer */
+                        fail_asked(r, c);
+        } else if (m->message.len) {
+                send_to(r, c, m->message.data, m->message.len);
+        } else {
+                relay_drop(r, c->number);
+        }
+}
+
 void relay_on_peer_broken(struct relay *r, uint64_t peer)
 {
-        struct conn **of_it = xnew_array(struct conn *, r->by_number.len + 1), *c;
-        size_t n = 0, i;
-
-        MAP_FOREACH (c, i, &r->by_number)
-                if (c->peer == peer)
-                        of_it[n++] = c;
-        for (i = 0; i < n; i++)
-                leave(r, of_it[i]);
-        free(of_it);
+        drop_relayed(r, peer);
         if (peer == r->leader)
                 fail_all_asked(r);
 }
@@ -478,16 +506,52 @@ static void deliver_held(struct relay *r)
         }
 }
 
+/* Those that come from other managers are nobody's here any more: theirs may think that this one
+ * leads all along. */
+static void lose_relayed(struct relay *r)
+{
+        Swarm__RelayDown down = SWARM__RELAY_DOWN__INIT;
+        struct conn *c;
+        size_t i;
+
+        down.is_lost = true;
+        MAP_FOREACH (c, i, &r->by_number)
+                if (c->peer && c->is_client)
+                        say_down(r, c, &down);
+        drop_relayed(r, 0);
+}
+
+/* Likewise what they said while nobody was known to lead. */
+static void turn_away_held(struct relay *r)
+{
+        struct held *h, *next;
+
+        LIST_FOREACH_SAFE (h, next, &r->held, link) {
+                struct conn *c = map_get_u64(&r->by_number, h->number);
+
+                if (!c || !c->peer)
+                        continue;
+                deliver(r, c, h->bytes, h->len); /* is told so */
+                drop_held(r, h);
+        }
+        drop_relayed(r, 0);
+}
+
 void relay_set_leader(struct relay *r, uint64_t leader, bool is_ready)
 {
         bool is_other = leader != r->leader || (r->is_ready && !is_ready);
+        bool has_led = r->leader == r->config.id;
 
         if (!is_other && is_ready == r->is_ready)
                 return;
         r->leader = leader;
         r->is_ready = is_ready;
+        if (is_other && has_led)
+                lose_relayed(r);
         if (is_other)
                 fail_all_asked(r);
+        if (leads_other(r))
+                turn_away_held(r);
         deliver_held(r);
 }
 

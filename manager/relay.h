@@ -47,6 +47,7 @@ struct relay *relay_new(const struct relay_config *c);
 void relay_free(struct relay *r); /* NULL is fine */
 
 /* Who leads from now on; 0: nobody known. is_ready: it is this one, and it takes inputs. */
+/* When this one stops to lead, connections at other managers are forgotten, and these told. */
 void relay_set_leader(struct relay *r, uint64_t leader, bool is_ready);
 /* A message of a client or an agent at this manager, and that one of them left. */
 void relay_on_message(struct relay *r, const struct net_sender *from, const uint8_t *p, size_t n,
@@ -56,7 +57,7 @@ void relay_on_gone(struct relay *r, uint64_t connection);
 void relay_say(struct relay *r, const uint8_t key[NET_KEY_BYTES], const uint8_t *p, size_t n);
 /* From other managers. */
 void relay_on_up(struct relay *r, uint64_t peer, const Swarm__RelayUp *m, int64_t now_ms);
-void relay_on_down(struct relay *r, const Swarm__RelayDown *m);
+void relay_on_down(struct relay *r, uint64_t peer, const Swarm__RelayDown *m);
 /* The link to or from it broke, or there is one again after that: nothing is left of what was said
  * before. */
 void relay_on_peer_broken(struct relay *r, uint64_t peer);

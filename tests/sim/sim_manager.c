@@ -283,7 +283,7 @@ void sim_manager_hear_peer(struct sim_manager *m, uint64_t from, const uint8_t *
         else if (msg->kind_case == SWARM__PEER_MESSAGE__KIND_RELAY_UP)
                 relay_on_up(m->relay, from, msg->relay_up, local_now(m).mono_ms);
         else if (msg->kind_case == SWARM__PEER_MESSAGE__KIND_RELAY_DOWN)
-                relay_on_down(m->relay, msg->relay_down);
+                relay_on_down(m->relay, from, msg->relay_down);
         else if (msg->kind_case == SWARM__PEER_MESSAGE__KIND_HEARD_NODES)
                 heard_on_message(m->heard, msg->heard_nodes, replica_status(m->replica)->leader,
                                  replica_turn(m->replica), local_now(m).mono_ms);

@@ -13,12 +13,14 @@
 #define MESSAGE_MAX 1000 /* to a client */
 #define LEADER      1
 #define FOLLOWER    2
+#define THIRD       3
 
 struct side {
         struct relay *relay, *other;
         uint64_t id;
-        int n_sent, n_inputs, n_dropped;
+        int n_sent, n_inputs, n_gone;
         uint64_t number; /* of the connection that said something last */
+        uint64_t said;   /* the same, at the side that passed it on */
         uint64_t answer_number, answer_code;
 };
 
@@ -45,17 +47,16 @@ static int on_send_peer(void *arg, uint64_t to, const Swarm__PeerMessage *m)
 {
         struct side *s = arg;
 
+        if (m->kind_case == SWARM__PEER_MESSAGE__KIND_RELAY_UP)
+                s->said = m->relay_up->connection;
+        if (to == THIRD || !s->other)
+                return 0;
         assert_int_equal(to, s->id == LEADER ? FOLLOWER : LEADER);
         if (m->kind_case == SWARM__PEER_MESSAGE__KIND_RELAY_UP)
                 relay_on_up(s->other, s->id, m->relay_up, 1000);
         else
-                relay_on_down(s->other, m->relay_down);
+                relay_on_down(s->other, s->id, m->relay_down);
         return 0;
-}
-
-static void on_drop(void *arg, uint64_t connection UNUSED)
-{
-        ((struct side *)arg)->n_dropped++;
 }
 
 static void on_input(void *arg, const struct relay_sender *from, const uint8_t *p UNUSED,
@@ -67,8 +68,9 @@ static void on_input(void *arg, const struct relay_sender *from, const uint8_t *
         s->number = from->number;
 }
 
-static void on_gone(void *arg UNUSED, uint64_t number UNUSED)
+static void on_gone(void *arg, uint64_t number UNUSED)
 {
+        ((struct side *)arg)->n_gone++;
 }
 
 static void open_side(struct side *s, uint64_t id)
@@ -78,7 +80,6 @@ static void open_side(struct side *s, uint64_t id)
                                                     .arg = s,
                                                     .send = on_send,
                                                     .send_peer = on_send_peer,
-                                                    .drop = on_drop,
                                                     .on_input = on_input,
                                                     .on_gone = on_gone});
         relay_set_leader(s->relay, LEADER, id == LEADER);
@@ -96,6 +97,77 @@ static void pair_close(struct pair *p)
 {
         relay_free(p->leader.relay);
         relay_free(p->follower.relay);
+}
+
+static void ask(struct side *s, uint8_t number)
+{
+        const uint8_t m[] = {0x08, number, 0x52, 0};
+        struct net_sender from = {.connection = 9, .key = {7}};
+
+        relay_on_message(s->relay, &from, m, sizeof(m), 1000);
+}
+
+/* The other manager need not hear of it: this one may lead again at once. */
+static void test_a_lead_that_is_lost(void **state UNUSED)
+{
+        static const uint8_t answer[] = {0x08, 6};
+        struct pair p;
+
+        pair_open(&p);
+        ask(&p.follower, 5);
+        uint64_t number = p.leader.number;
+        relay_set_leader(p.leader.relay, 0, false);
+        assert_int_equal(p.follower.n_sent, 1);
+        assert_int_equal(p.follower.answer_number, 5);
+        assert_int_equal(p.follower.answer_code, ENOTCONN);
+        assert_int_equal(relay_send(p.leader.relay, number, answer, sizeof(answer)), -EHOSTUNREACH);
+        relay_set_leader(p.leader.relay, LEADER, true);
+        ask(&p.follower, 6);
+        assert_int_equal(p.leader.n_inputs, 2);
+        assert_true(p.leader.number > number);
+        assert_int_equal(relay_send(p.leader.relay, p.leader.number, answer, sizeof(answer)), 0);
+        assert_int_equal(p.follower.n_sent, 2);
+        assert_int_equal(p.follower.answer_number, 6);
+        /* only what is asked of this very manager is lost with it */
+        ask(&p.follower, 7);
+        p.leader.other = NULL; /* what it says is late */
+        relay_set_leader(p.follower.relay, THIRD, false);
+        assert_int_equal(p.follower.n_sent, 3);
+        ask(&p.follower, 8);
+        Swarm__RelayDown late = SWARM__RELAY_DOWN__INIT;
+        late.connection = p.follower.said;
+        late.is_lost = true;
+        relay_on_down(p.follower.relay, LEADER, &late);
+        assert_int_equal(p.follower.n_sent, 3);
+        relay_on_down(p.follower.relay, THIRD, &late);
+        assert_int_equal(p.follower.n_sent, 4);
+        assert_int_equal(p.follower.answer_number, 8);
+        pair_close(&p);
+}
+
+/* What comes to a manager that does not lead is turned away, and leaves nothing there. */
+static void test_at_the_wrong_manager(void **state UNUSED)
+{
+        struct pair p;
+
+        pair_open(&p);
+        relay_set_leader(p.leader.relay, THIRD, false);
+        ask(&p.follower, 5);
+        assert_int_equal(p.follower.n_sent, 1);
+        assert_int_equal(p.follower.answer_number, 5);
+        assert_int_equal(p.follower.answer_code, ENOTCONN);
+        /* nor what waited there for a leader */
+        relay_set_leader(p.leader.relay, 0, false);
+        ask(&p.follower, 6);
+        assert_int_equal(p.follower.n_sent, 1);
+        relay_set_leader(p.leader.relay, THIRD, false);
+        assert_int_equal(p.follower.n_sent, 2);
+        assert_int_equal(p.follower.answer_number, 6);
+        relay_set_leader(p.leader.relay, LEADER, true);
+        relay_on_peer_broken(p.leader.relay, FOLLOWER);
+        assert_int_equal(p.leader.n_gone, 0);
+        assert_int_equal(p.leader.n_inputs, 0);
+        pair_close(&p);
 }
 
 /* To a client here, and to one at another manager: its link takes more than its connection. */
@@ -159,6 +231,8 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_asks_too_much),
+                cmocka_unit_test(test_a_lead_that_is_lost),
+                cmocka_unit_test(test_at_the_wrong_manager),
                 cmocka_unit_test(test_large_answer),
         };
 
