@@ -28,6 +28,7 @@
 #define SETTLE_MS     5000  /* after the start, for what was agreed before it */
 #define ASK_MS        2000  /* without a leader, until others are asked whether it is a member */
 #define PATIENCE_MS   5000  /* with one that is silent, and its machine is there: it may be busy */
+#define BEAT_MS       20
 #define LOG_BYTES_MAX ((size_t)64 << 20)
 #define LOG_KEEP      ((size_t)1 << 20)
 
@@ -59,6 +60,7 @@ struct driver {
         int64_t announce_at;
         int64_t settled_at;  /* mono ms: the latest time by which the state is no old one */
         uint64_t last_index; /* of the log at the start */
+        int64_t beat_at;     /* amid a turn, at the earliest */
         int64_t ask_at;      /* whether it is a member; TIME_NEVER: it hears a leader */
         bool is_ready, is_stopping, is_handing, is_removed, has_ended, has_swept;
         int exit_code;
@@ -567,6 +569,18 @@ static void draw_key(void *arg UNUSED, uint8_t ret[SEAL_KEY_BYTES])
         seal_draw_key(ret);
 }
 
+/* Amid a turn that takes long. */
+static void on_breath(void *arg)
+{
+        struct driver *d = arg;
+        struct now now = time_now();
+
+        if (now.mono_ms < d->beat_at)
+                return;
+        d->beat_at = now.mono_ms + BEAT_MS;
+        replica_beat(d->replica, now);
+}
+
 static const char *no_leader(void *arg)
 {
         struct driver *d = arg;
@@ -785,7 +799,8 @@ int driver_open(const struct driver_config *c, struct driver **ret, struct err *
                                        .manager_status = manager_status,
                                        .can_demote = can_demote,
                                        .get_member = get_member,
-                                       .draw_key = draw_key};
+                                       .draw_key = draw_key,
+                                       .breath = {d, on_breath}};
         d->timer_at = d->ask_at = TIME_NEVER;
         d->settled_at = time_now().mono_ms + SETTLE_MS;
         d->last_index = c->state->base.index + c->state->n_entries;

@@ -47,6 +47,7 @@ struct turn {
         size_t input_count, input_bytes;
         size_t stranger_count, stranger_bytes; /* of these, from keys that are no node's */
         struct wire_arena arena;               /* of the message that is looked at */
+        struct breath breath;
 
         struct logs *logs;
         struct api *api;
@@ -66,12 +67,15 @@ struct turn *turn_new(struct store *store, const struct turn_config *config, str
 
         t->store = store;
         t->rng.state = config->seed;
+        t->breath = config->breath;
         list_init(&t->inputs);
         t->logs = logs_new();
         t->api = api_new(store, t->logs, config, now);
         t->dispatcher = dispatcher_new(store, t->logs, config, now);
+        breathe(&t->breath);
         t->orchestrator = orchestrator_new(store, now);
-        t->scheduler = scheduler_new(store, now);
+        breathe(&t->breath);
+        t->scheduler = scheduler_new(store, &t->breath, now);
         return t;
 }
 
@@ -229,6 +233,7 @@ static void hear_all(struct turn *t, struct now now, struct list *effects)
                bytes < TURN_EFFECT_BYTES_MAX) {
                 struct input *in = LIST_ITEM(t->inputs.next, struct input, link);
 
+                breathe(&t->breath);
                 hear(t, now, in, effects);
                 drop_input(t, in);
                 for (; counted->next != effects; counted = counted->next)
@@ -248,8 +253,11 @@ int64_t turn_run(struct turn *t, struct now now, struct list *ret_effects)
                 due = now.mono_ms;
         else
                 due = MIN(due, dispatcher_check(t->dispatcher, now, TURN_CHANGES_MAX));
+        breathe(&t->breath);
         due = MIN(due, orchestrator_run(t->orchestrator, now, &t->rng, TURN_CHANGES_MAX));
+        breathe(&t->breath);
         due = MIN(due, scheduler_run(t->scheduler, now, TURN_CHANGES_MAX));
+        breathe(&t->breath);
 
         api_set_warning(t->api, dispatcher_warning(t->dispatcher));
         due = MIN(due, api_send(t->api, ret_effects));

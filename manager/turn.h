@@ -11,6 +11,7 @@
 #include "manager/store/store.h"
 #include "proto/control.pb-c.h"
 #include "proto/dispatch.pb-c.h"
+#include "shared/base/breath.h"
 #include "shared/base/err.h"
 #include "shared/base/rng.h"
 
@@ -89,6 +90,7 @@ struct turn_config {
         bool (*can_demote)(void *arg, uint64_t manager_id, struct err *err);
         /* The i-th of the members; false: there are not so many. NULL: none is known. */
         bool (*get_member)(void *arg, size_t i, struct turn_member *ret);
+        struct breath breath; /* of all stages */
 };
 
 /* Builds the stages' own state from the store, which is loaded. Borrows the store. */

@@ -139,6 +139,7 @@ struct parts {
         struct call *c;
         unsigned response_field; /* of Response: the list */
         struct buf items;
+        size_t n_seen; /* objects looked at */
 };
 void parts_add(struct parts *p, const ProtobufCMessage *m);
 int parts_end(struct parts *p); /* answers; 0 */

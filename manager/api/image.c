@@ -82,7 +82,7 @@ int on_image_create(struct call *c)
 
 int on_image_list(struct call *c)
 {
-        struct parts p = {c, SWARM__RESPONSE__KIND_IMAGES, {0}};
+        struct parts p = {.c = c, .response_field = SWARM__RESPONSE__KIND_IMAGES};
         struct image *image;
         size_t i;
 

@@ -61,7 +61,7 @@ int on_manager_list(struct call *c)
 {
         struct api *a = c->a;
         const struct turn_config *config = &a->config;
-        struct parts p = {c, SWARM__RESPONSE__KIND_MANAGERS, {0}};
+        struct parts p = {.c = c, .response_field = SWARM__RESPONSE__KIND_MANAGERS};
         struct turn_member member;
         struct node *node;
         size_t i;

@@ -231,7 +231,7 @@ static bool service_matches(const Swarm__ListRequest *m, const struct service *s
 int on_service_list(struct call *c)
 {
         const Swarm__ListRequest *m = c->q->service_list;
-        struct parts p = {c, SWARM__RESPONSE__KIND_SERVICES, {0}};
+        struct parts p = {.c = c, .response_field = SWARM__RESPONSE__KIND_SERVICES};
         struct service *s;
         size_t i;
         int r = filters_check(m->filters, m->n_filters, filter_service_keys, &c->err);
@@ -250,7 +250,7 @@ int on_service_list(struct call *c)
 int on_service_get(struct call *c)
 {
         const Swarm__RefList *refs = c->q->service_get;
-        struct parts p = {c, SWARM__RESPONSE__KIND_SERVICES, {0}};
+        struct parts p = {.c = c, .response_field = SWARM__RESPONSE__KIND_SERVICES};
         struct object_msg o;
         struct service *s;
 
@@ -297,6 +297,7 @@ static void add_task(struct parts *p, const Swarm__ListRequest *m, struct task *
 {
         struct task_msg o;
 
+        breathe_now_and_then(&p->c->a->config.breath, &p->n_seen);
         if (!t->service->is_removing && task_matches(m, t))
                 parts_add(p, &task_to_msg(p->c->a, t, &o)->base);
 }
@@ -320,7 +321,7 @@ static void add_node_tasks(struct parts *p, const Swarm__ListRequest *m, struct 
 int on_task_list(struct call *c)
 {
         const Swarm__ListRequest *m = c->q->task_list;
-        struct parts p = {c, SWARM__RESPONSE__KIND_TASKS, {0}};
+        struct parts p = {.c = c, .response_field = SWARM__RESPONSE__KIND_TASKS};
         struct service *s;
         struct node *node;
         size_t i;
@@ -347,7 +348,7 @@ int on_task_list(struct call *c)
 int on_task_get(struct call *c)
 {
         const Swarm__RefList *refs = c->q->task_get;
-        struct parts p = {c, SWARM__RESPONSE__KIND_TASKS, {0}};
+        struct parts p = {.c = c, .response_field = SWARM__RESPONSE__KIND_TASKS};
         struct task_msg o;
         struct task *t;
 
@@ -396,7 +397,7 @@ static void add_node(struct parts *p, struct node *node)
 int on_node_list(struct call *c)
 {
         const Swarm__ListRequest *m = c->q->node_list;
-        struct parts p = {c, SWARM__RESPONSE__KIND_NODES, {0}};
+        struct parts p = {.c = c, .response_field = SWARM__RESPONSE__KIND_NODES};
         struct node *node;
         size_t i;
         int r = filters_check(m->filters, m->n_filters, filter_node_keys, &c->err);
@@ -412,7 +413,7 @@ int on_node_list(struct call *c)
 int on_node_get(struct call *c)
 {
         const Swarm__RefList *refs = c->q->node_get;
-        struct parts p = {c, SWARM__RESPONSE__KIND_NODES, {0}};
+        struct parts p = {.c = c, .response_field = SWARM__RESPONSE__KIND_NODES};
         struct node *node;
 
         for (size_t i = 0; i < refs->n_refs; i++) {

@@ -103,6 +103,13 @@ void consensus_tick(struct consensus *c, int64_t now_ms)
         step(c, now_ms, &e);
 }
 
+void consensus_beat(struct consensus *c, int64_t now_ms)
+{
+        struct raft_event e = {.kind = RAFT_BEAT};
+
+        step(c, now_ms, &e);
+}
+
 int consensus_receive(struct consensus *c, int64_t now_ms, const struct raft_message *m)
 {
         struct raft_event e = {.kind = RAFT_RECEIVE, .message = m};

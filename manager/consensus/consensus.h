@@ -48,6 +48,8 @@ const struct consensus_status *consensus_status(const struct consensus *c);
 /* When consensus_tick is due; TIME_NEVER: never. */
 int64_t consensus_deadline_ms(const struct consensus *c);
 void consensus_tick(struct consensus *c, int64_t now_ms);
+/* Amid long work of the caller's, every few ms: see RAFT_BEAT. */
+void consensus_beat(struct consensus *c, int64_t now_ms);
 /* -EBADMSG: cannot be true; dropped. */
 int consensus_receive(struct consensus *c, int64_t now_ms, const struct raft_message *m);
 /* The link to that manager broke: if it led, this one may stand soon. */

@@ -5,6 +5,8 @@
  */
 #include "manager/orchestrator/orchestrator_internal.h"
 
+#define STEPS_MAX 100000 /* slots and services looked at in one turn: a fraction of a second */
+
 void slot_mark(struct slot *slot)
 {
         if (!list_is_linked(&slot->link))
@@ -213,9 +215,8 @@ int64_t orchestrator_run(struct orchestrator *o, struct now now, struct rng *rng
         o->change_max = change_max;
         while ((slot = timer_take_due(o, now.mono_ms)))
                 slot_mark(slot);
-        do {
-                if (is_full(o))
+        for (size_t n = 0; n == 0 || step(o); n++)
+                if (is_full(o) || n >= STEPS_MAX)
                         return now.mono_ms;
-        } while (step(o));
         return o->heap_len ? o->heap[0]->due_ms : TIME_NEVER;
 }

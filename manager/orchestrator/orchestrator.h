@@ -16,7 +16,7 @@ struct orchestrator;
 struct orchestrator *orchestrator_new(struct store *store, struct now now);
 void orchestrator_free(struct orchestrator *o);
 /* Looks at all that was noted since the last call and at what is due. Stops early when the store's
- * changes weigh change_max. Returns the mono time of its next deadline, now.mono_ms if it stopped
- * early, TIME_NEVER if nothing is waiting. */
+ * changes weigh change_max, or after much work (all slots, in a first call). Returns the mono time
+ * of its next deadline, now.mono_ms if it stopped early, TIME_NEVER if nothing is waiting. */
 int64_t orchestrator_run(struct orchestrator *o, struct now now, struct rng *rng,
                          size_t change_max);

@@ -390,6 +390,11 @@ int replica_transfer(struct replica *r, struct now now, uint64_t to)
         return e;
 }
 
+void replica_beat(struct replica *r, struct now now)
+{
+        consensus_beat(r->consensus, now.mono_ms);
+}
+
 int64_t replica_run(struct replica *r, struct now now)
 {
         if (r->has_failed)

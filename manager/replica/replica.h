@@ -84,6 +84,9 @@ int64_t replica_change(struct replica *r, struct now now, enum raft_change what,
                        const char *address);
 int replica_transfer(struct replica *r, struct now now, uint64_t to);
 
+/* For turn_config.breath: may be called amid a turn. */
+void replica_beat(struct replica *r, struct now now);
+
 /* Does what is due: applies, runs at most one turn, ticks. Call after every event, once all that
  * came in at the same time is in. Returns when to call again at the latest: mono time, now.mono_ms
  * for "at once". */

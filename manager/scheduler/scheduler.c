@@ -169,17 +169,18 @@ static void on_service(void *arg, struct service *service, enum change_kind kind
                 count_old(arg, service->sched);
 }
 
-static void load(struct scheduler *s)
+static void load(struct scheduler *s, const struct breath *breath)
 {
         struct node *node;
         struct service *service;
         struct task *task;
-        size_t i;
+        size_t i, n = 0;
 
         MAP_FOREACH (node, i, store_nodes(s->store))
                 nodes_add(s, node);
         MAP_FOREACH (service, i, store_services(s->store)) {
                 LIST_FOREACH (task, &service->tasks, service_link) {
+                        breathe_now_and_then(breath, &n);
                         /* Reservations are in the nodes already. */
                         if (hold_of(task->state, task->desired, task->node).counts)
                                 nodes_count(s, task, task->node, 1);
@@ -191,7 +192,7 @@ static void load(struct scheduler *s)
         }
 }
 
-struct scheduler *scheduler_new(struct store *store, struct now now)
+struct scheduler *scheduler_new(struct store *store, const struct breath *breath, struct now now)
 {
         struct scheduler *s = xnew(struct scheduler);
 
@@ -201,7 +202,7 @@ struct scheduler *scheduler_new(struct store *store, struct now now)
         list_init(&s->parked);
         list_init(&s->fixed);
         list_init(&s->fixed_parked);
-        load(s);
+        load(s, breath);
         s->watch = (struct store_watch){
                 .arg = s, .on_service = on_service, .on_task = on_task, .on_node = on_node};
         store_watch(store, &s->watch);

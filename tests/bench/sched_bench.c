@@ -84,7 +84,7 @@ static void bench_open(struct bench *b, uint64_t services, uint64_t replicas)
                 add_service(b, i, replicas);
         take_changes(b);
         b->orchestrator = orchestrator_new(b->store, b->now);
-        b->scheduler = scheduler_new(b->store, b->now);
+        b->scheduler = scheduler_new(b->store, &(struct breath){0}, b->now);
 }
 
 static void bench_close(struct bench *b)

@@ -273,7 +273,7 @@ static void attach(struct plan *p)
                 i += sizeof(n) + n;
         }
         p->orchestrator = orchestrator_new(p->store, p->now);
-        p->scheduler = scheduler_new(p->store, p->now);
+        p->scheduler = scheduler_new(p->store, &(struct breath){0}, p->now);
         p->watch = (struct store_watch){.arg = p, .on_task = on_task, .on_service = on_service};
         store_watch(p->store, &p->watch);
 }

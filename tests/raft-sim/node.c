@@ -154,10 +154,26 @@ void node_crash(struct node *n)
         tell_of_end(n);
 }
 
+/* One that is at long work instead of stopped says so. */
+static void beat(struct world *w, struct node *unused UNUSED, void *arg)
+{
+        struct raft_event e = {.kind = RAFT_BEAT};
+        struct node *n = node_by_id(w, *(uint64_t *)arg);
+
+        if (!n->raft || n->paused_until <= w->now_ms)
+                return;
+        node_step(n, &e);
+        at(w, between(w, 1, 40), beat, NULL, xmemdup(arg, sizeof(n->id)));
+}
+
 void node_pause(struct node *n, int64_t ms)
 {
-        trace(n->w, "node %lu: stopped for %ld ms", n->id, ms);
+        bool is_working = chance(n->w, 300);
+
+        trace(n->w, "node %lu: %s for %ld ms", n->id, is_working ? "at work" : "stopped", ms);
         n->paused_until = n->w->now_ms + ms;
+        if (is_working)
+                at(n->w, 0, beat, NULL, xmemdup(&n->id, sizeof(n->id)));
         for (int i = 0; i < 3; i++)
                 at(n->w, ms + between(n->w, 0, 2), client_knock, n, NULL);
 }

@@ -12,7 +12,8 @@
 #include "shared/base/mem.h"
 
 #define AGREED(n_voters) ((n_voters) / 2 + 1)
-#define STALL_TIMEOUTS   5 /* election time-outs that others wait for a leader's disk */
+#define STALL_TIMEOUTS   5  /* election time-outs that others wait for a leader's disk, */
+#define BUSY_TIMEOUTS    10 /* and for its work */
 
 bool raft_is_ready(const struct raft *r)
 {
@@ -216,6 +217,7 @@ void raft_become_leader(struct raft *r)
         raft_sync_peers(r);
         r->first_own = raft_log_last(&r->log) + 1;
         r->heartbeat_at = r->now_ms + r->settings.heartbeat_ms;
+        r->busy_ms = 0;
         /* Rounds asked for in an earlier term are gone; their numbers are not used again. */
         r->round = r->wanted;
         r->is_round_out = false;
@@ -247,8 +249,24 @@ static bool is_stalled(const struct raft *r)
                r->now_ms - r->pending[0].since >= STALL_TIMEOUTS * r->settings.election_max_ms;
 }
 
+/* Answers to these wait unread. One that is busy without end must not lead. */
+void raft_beat(struct raft *r, int64_t passed_ms)
+{
+        r->busy_ms += passed_ms;
+        if (r->role != RAFT_LEADER || r->busy_ms > BUSY_TIMEOUTS * r->settings.election_max_ms)
+                return;
+        for (size_t i = 0; i < r->n_peers; i++)
+                r->peers[i].heard_at += passed_ms;
+        if (r->now_ms < r->heartbeat_at)
+                return;
+        r->heartbeat_at = r->now_ms + r->settings.heartbeat_ms;
+        for (size_t i = 0; i < r->n_peers; i++)
+                say_heartbeat(r, &r->peers[i]);
+}
+
 void raft_leader_tick(struct raft *r)
 {
+        r->busy_ms = 0;
         if (r->now_ms < r->heartbeat_at)
                 return;
         r->heartbeat_at = r->now_ms + r->settings.heartbeat_ms;

@@ -211,10 +211,11 @@ static void persisted(struct raft *r, uint64_t seq)
                 raft_leader_advance(r);
 }
 
-static int64_t handle(struct raft *r, const struct raft_event *e)
+static int64_t handle(struct raft *r, const struct raft_event *e, int64_t passed_ms)
 {
         switch (e->kind) {
         case RAFT_TICK: tick(r); return 0;
+        case RAFT_BEAT: raft_beat(r, passed_ms); return 0;
         case RAFT_RECEIVE: return receive(r, e->message);
         case RAFT_PROPOSE: return raft_propose(r, e->bytes);
         case RAFT_CHANGE: return raft_change(r, e);
@@ -232,8 +233,9 @@ int64_t raft_step(struct raft *r, const struct raft_event *e, struct raft_output
 {
         memset(out, 0, sizeof(*out));
         r->out = out;
-        r->now_ms = MAX(r->now_ms, e->now_ms);
-        int64_t rc = handle(r, e);
+        int64_t passed_ms = MAX(e->now_ms - r->now_ms, 0);
+        r->now_ms += passed_ms;
+        int64_t rc = handle(r, e, passed_ms);
         raft_finish_step(r);
         return rc;
 }

@@ -60,6 +60,8 @@ void raft_free(struct raft *r); /* NULL is fine */
 
 enum raft_event_kind {
         RAFT_TICK,     /* due at raft_deadline_ms; more often does no harm */
+        RAFT_BEAT,     /* instead, while the driver is at long work and hands in nothing: a leader
+                          says that it is there, and the time that passes is nobody's silence */
         RAFT_RECEIVE,  /* message, which stays the caller's; -EBADMSG when it cannot be true */
         RAFT_PROPOSE,  /* bytes are shared; returns the index */
         RAFT_CHANGE,   /* change; returns the index */

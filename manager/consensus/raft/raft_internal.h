@@ -81,6 +81,7 @@ struct raft {
         size_t n_peers;
         uint64_t first_own; /* index of this term's first entry */
         int64_t heartbeat_at;
+        int64_t busy_ms;      /* time that passed in beats since the last tick */
         uint64_t transfer_to; /* 0: none */
         int64_t transfer_until;
         uint64_t round, confirmed, wanted; /* of reads: sent out; by a majority; asked for */
@@ -121,6 +122,7 @@ void raft_on_voted(struct raft *r, const struct raft_message *m);
 /* leader.c */
 void raft_become_leader(struct raft *r);
 void raft_leader_tick(struct raft *r);
+void raft_beat(struct raft *r, int64_t passed_ms);
 void raft_leader_advance(struct raft *r); /* a match or the members changed */
 void raft_leader_done(struct raft *r);
 bool raft_is_ready(const struct raft *r);

@@ -272,6 +272,70 @@ static void test_is_deterministic(void **state UNUSED)
         assert_true(tell_story() == tell_story());
 }
 
+static void count_breath(void *arg)
+{
+        ++*(size_t *)arg;
+}
+
+/* Whatever goes through very many tasks lets a leader say that it is there. */
+static void test_long_work_breathes(void **state UNUSED)
+{
+        size_t n_breaths = 0, parts = 0;
+        struct turn_config config = {.seed = 2, .version = "1.0", .hostname = "manager-1"};
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
+        const Swarm__Response *a;
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_service(&r, "web", 10 * OBJECTS_PER_BREATH);
+        while (r.due <= r.now.mono_ms)
+                core_run(&r);
+        core_drop_effects(&r);
+        turn_free(r.turn);
+        config.breath = (struct breath){&n_breaths, count_breath};
+        r.turn = turn_new(r.store, &config, r.now);
+        assert_in_range(n_breaths, 10, 20);
+        core_run(&r);
+        n_breaths = 0;
+        q.kind_case = SWARM__REQUEST__KIND_TASK_LIST;
+        q.task_list = &list;
+        core_send(&r, 1, &q);
+        assert_in_range(n_breaths, 10, 20);
+        do {
+                a = core_take_response(&r, 1);
+                assert_non_null(a);
+                parts++;
+        } while (a->more);
+        assert_true(parts > 1);
+        core_close(&r);
+}
+
+/* A new leader looks at all slots: not in one go. */
+static void test_first_looks_are_many_turns(void **state UNUSED)
+{
+        struct turn_config config = {.seed = 2, .version = "1.0", .hostname = "manager-1"};
+        size_t n_turns = 0;
+        struct core r;
+
+        core_open(&r);
+        core_add_image(&r);
+        core_add_service(&r, "web", 250000);
+        while (r.due <= r.now.mono_ms)
+                core_run(&r);
+        core_drop_effects(&r);
+        turn_free(r.turn);
+        r.turn = turn_new(r.store, &config, r.now);
+        do {
+                core_run(&r);
+                assert_int_equal(r.changes, 0);
+                n_turns++;
+        } while (r.due <= r.now.mono_ms);
+        assert_in_range(n_turns, 3, 4);
+        core_close(&r);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -282,6 +346,8 @@ int main(void)
                 cmocka_unit_test(test_entry_is_bounded),
                 cmocka_unit_test(test_answers_are_bounded),
                 cmocka_unit_test(test_is_deterministic),
+                cmocka_unit_test(test_long_work_breathes),
+                cmocka_unit_test(test_first_looks_are_many_turns),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -281,6 +281,55 @@ static void test_a_leader_that_is_deaf_stands_down(void **state UNUSED)
         cores_done(&c);
 }
 
+/* The leader is at long work: it says that it is there, and hears nobody until that is done. */
+static void work(struct cores *c, int64_t ms)
+{
+        struct raft_event beat = {.kind = RAFT_BEAT}, tick = {.kind = RAFT_TICK};
+
+        for (int64_t end = c->now_ms + ms; c->now_ms < end; c->now_ms += 10) {
+                assert_int_equal(cores_step(c, 1, &beat), 0);
+                for (uint64_t id = 2; id <= 3; id++)
+                        assert_int_equal(cores_step(c, id, &tick), 0);
+                c->is_cut[2][1] = c->is_cut[3][1] = true; /* nothing is heard */
+                cores_settle(c);
+        }
+        c->is_cut[2][1] = c->is_cut[3][1] = false;
+}
+
+static void test_a_leader_at_work_stays(void **state UNUSED)
+{
+        struct cores c;
+
+        cores_init(&c, 3);
+        cores_elect(&c, 1);
+        for (int i = 0; i < 3; i++) {
+                work(&c, 3000);
+                assert_int_equal(cores_role(&c, 1), RAFT_LEADER);
+                cores_run(&c, 1000);
+                assert_int_equal(cores_role(&c, 1), RAFT_LEADER);
+                assert_int_equal(c.nodes[2].out.term, 1);
+        }
+        /* What passed at work does not hide that nobody is there. */
+        work(&c, 3000);
+        cores_cut(&c, 1);
+        cores_run(&c, 1000);
+        assert_int_not_equal(cores_role(&c, 1), RAFT_LEADER);
+        cores_done(&c);
+}
+
+static void test_a_leader_at_endless_work_is_replaced(void **state UNUSED)
+{
+        struct cores c;
+
+        cores_init(&c, 3);
+        cores_elect(&c, 1);
+        work(&c, 9000);
+        assert_int_equal(c.nodes[2].out.leader, 1);
+        work(&c, 6000);
+        assert_true(cores_role(&c, 2) == RAFT_LEADER || cores_role(&c, 3) == RAFT_LEADER);
+        cores_done(&c);
+}
+
 static void lose_link(struct cores *c, uint64_t id, uint64_t peer)
 {
         struct raft_event e = {.kind = RAFT_LINK_BROKE, .peer = peer};
@@ -500,6 +549,8 @@ int main(void)
                 cmocka_unit_test(test_a_term_that_is_behind_catches_up),
                 cmocka_unit_test(test_a_leader_that_is_cut_off_stands_down),
                 cmocka_unit_test(test_a_leader_that_is_deaf_stands_down),
+                cmocka_unit_test(test_a_leader_at_work_stays),
+                cmocka_unit_test(test_a_leader_at_endless_work_is_replaced),
                 cmocka_unit_test(test_who_sees_the_leader_die_stands_at_once),
                 cmocka_unit_test(test_a_leader_that_others_hear_stays),
                 cmocka_unit_test(test_a_leader_that_is_busy_is_waited_for),
