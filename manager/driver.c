@@ -27,7 +27,6 @@
 #define OUTSIDE_MS    15000 /* that one that has joined waits to be taken in */
 #define SETTLE_MS     5000  /* after the start, for what was agreed before it */
 #define ASK_MS        2000  /* without a leader, until others are asked whether it is a member */
-#define PATIENCE_MS   5000  /* with one that is silent, and its machine is there: it may be busy */
 #define BEAT_MS       20
 #define LOG_BYTES_MAX ((size_t)64 << 20)
 #define LOG_KEEP      ((size_t)1 << 20)
@@ -710,8 +709,7 @@ static int open_replica(struct driver *d, struct err *err)
         struct replica_config config = {
                 .start = {.id = c->state->id,
                           .now_ms = time_now().mono_ms,
-                          .settings = {.patience_ms = PATIENCE_MS,
-                                       .entry_bytes_max = DB_ENTRY_BYTES_MAX,
+                          .settings = {.entry_bytes_max = DB_ENTRY_BYTES_MAX,
                                        .log_bytes_max = LOG_BYTES_MAX,
                                        .log_keep_bytes = LOG_KEEP},
                           .term = c->state->term,

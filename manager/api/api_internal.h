@@ -132,14 +132,13 @@ void watch_send(struct api *a, struct stream *s, struct list *effects);
 void events_add(struct api *a, const struct event *e); /* copies */
 void events_send(struct api *a, struct stream *s, struct list *effects);
 void events_done(struct api *a);
-
 /* --- query.c */
-/* A list under way: the packed items of its present part. Zeroed but for the first two. */
+/* A list under way. Zeroed but for the first two. */
 struct parts {
         struct call *c;
         unsigned response_field; /* of Response: the list */
-        struct buf items;
-        size_t n_seen; /* objects looked at */
+        struct buf items;        /* packed, of its present part */
+        size_t n_seen;           /* objects looked at */
 };
 void parts_add(struct parts *p, const ProtobufCMessage *m);
 int parts_end(struct parts *p); /* answers; 0 */

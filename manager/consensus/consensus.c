@@ -119,7 +119,7 @@ int consensus_receive(struct consensus *c, int64_t now_ms, const struct raft_mes
 
 void consensus_link_broke(struct consensus *c, int64_t now_ms, uint64_t peer)
 {
-        struct raft_event e = {.kind = RAFT_LINK_BROKE, .peer = peer};
+        struct raft_event e = {.kind = RAFT_LEADER_GONE, .peer = peer};
 
         step(c, now_ms, &e);
 }

@@ -41,8 +41,7 @@ struct peers_config {
         void (*on_message)(void *arg, uint64_t from, const Swarm__PeerMessage *m);
         /* The connection to it broke, or the one from it: what was sent may be lost, and what was
          * to come. It is tried again. A machine that is gone without a word is noticed within
-         * NET_LOST_MS by the connection to it. Neither this nor on_again may do more with the peers
-         * than send. */
+         * NET_VANISHED_MS. Neither this nor on_again may do more with the peers than send. */
         void (*on_broken)(void *arg, uint64_t id);
         /* There is a connection again, to it or from it, after one that broke: what was asked and
          * answered meanwhile may be lost. Before anything that comes over it is delivered; told

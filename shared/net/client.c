@@ -18,12 +18,10 @@
 /* Of clients that are told when they are connected. */
 #define CONNECT_MS   3000
 #define HANDSHAKE_MS 10000 /* a server with a crowd before it takes its time */
-#define HEARTBEAT_MS 200
-#define SILENCE_MS   3000 /* of a process: what it is to read may wait behind much else */
-#define LOST_MS      600  /* of its machine, which acknowledges what comes however busy it is */
+#define HEARTBEAT_MS 1000
+#define SILENCE_MS   3000
 
 _Static_assert(HEARTBEAT_MS + SILENCE_MS < NET_VANISHED_MS, "what net.h promises");
-_Static_assert(HEARTBEAT_MS + LOST_MS < NET_LOST_MS, "what net.h promises");
 
 struct net_client {
         struct net *net;
@@ -157,7 +155,6 @@ static void set_watched(struct net_socket *s)
         net_set_int(s, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS);
         net_set_int(s, ZMQ_HEARTBEAT_TIMEOUT, SILENCE_MS);
         net_set_int(s, ZMQ_HEARTBEAT_TTL, SILENCE_MS);
-        net_set_int(s, ZMQ_TCP_MAXRT, LOST_MS);
 }
 
 static int open_sockets(struct net_client *c)

@@ -18,7 +18,6 @@
 #define NET_KEY_BYTES    32
 #define NET_ENDPOINT_MAX 256
 #define NET_VANISHED_MS  5000
-#define NET_LOST_MS      1000
 /* Of a connection whose node is not known; beyond, it is broken. */
 #define NET_STRANGER_MESSAGES 64
 #define NET_STRANGER_BYTES    (256u << 10) /* of one message */
@@ -87,10 +86,9 @@ struct net_client_config {
          * told. With on_broken, and without on_connected. */
         void (*on_unreachable)(void *arg);
         /* It is up from now on, until on_broken, which is needed with it and told after it alone.
-         * While it is not up nothing is taken (-EAGAIN), what was taken never outlives it, this end
-         * notices within NET_LOST_MS that the other's machine is gone, and both within
-         * NET_VANISHED_MS that its process is or does nothing. NULL: messages are taken at any
-         * time. */
+         * While it is not up nothing is taken (-EAGAIN), what was taken never outlives it, and both
+         * ends notice within NET_VANISHED_MS that the other's machine is gone. NULL: messages are
+         * taken at any time. */
         void (*on_connected)(void *arg);
 };
 

@@ -351,7 +351,7 @@ void check_leading(struct node *n)
 /* One that was superseded hears no majority any more, and must have noticed by now. */
 void check_stale(struct world *w)
 {
-        int64_t limit = 3 * MAX(w->settings.election_max_ms, w->settings.patience_ms);
+        int64_t limit = 3 * w->settings.election_max_ms;
         struct node *old, *new;
 
         if (w->faults.slow || w->faults.pause) /* old answers may come late */

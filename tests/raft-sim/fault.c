@@ -31,8 +31,6 @@ static void draw_settings(struct world *w)
         };
         /* The nearer they are, the more often two stand at once. */
         w->settings.election_max_ms = w->settings.election_min_ms * between(w, 11, 20) / 10;
-        w->settings.patience_ms =
-                chance(w, 300) ? w->settings.election_max_ms * between(w, 1, 4) : 0;
 }
 
 /* Elections one upon the other: time-outs as short as the network is slow, members that stay. */
@@ -41,7 +39,6 @@ static void draw_storm(struct world *w)
         struct faults *f = &w->faults;
 
         w->is_storm = true;
-        w->settings.patience_ms = 0;
         w->is_fixed = chance(w, 600);
         w->target = w->is_fixed ? (chance(w, 300) ? 3 : 5) : (size_t)between(w, 2, 4);
         w->settings.append_bytes_max = chance(w, 600) ? 1 : 500;
@@ -62,7 +59,6 @@ static void draw_storm(struct world *w)
 static void draw_gauntlet(struct world *w)
 {
         w->is_gauntlet = w->is_fixed = true;
-        w->settings.patience_ms = 0;
         w->target = 5;
         w->settings.append_bytes_max = 1;
         w->settings.heartbeat_ms = 10;

@@ -115,7 +115,7 @@ void node_start(struct node *n)
 
 void node_lose_link(struct node *n, uint64_t peer)
 {
-        struct raft_event e = {.kind = RAFT_LINK_BROKE, .peer = peer};
+        struct raft_event e = {.kind = RAFT_LEADER_GONE, .peer = peer};
 
         if (n->raft && n->paused_until <= n->w->now_ms)
                 node_step(n, &e);

@@ -24,15 +24,11 @@ struct raft_peer *raft_peer(const struct raft *r, uint64_t id)
 
 bool raft_is_active(const struct raft *r, uint64_t id)
 {
-        const struct raft_settings *s = &r->settings;
         const struct raft_peer *p = raft_peer(r, id);
 
-        if (!p)
-                return id == r->id;
-        int64_t silence_max_ms =
-                p->is_link_broken ? s->election_max_ms : MAX(s->election_max_ms, s->patience_ms);
         /* So that a leader that is cut off stands down within the election time-out. */
-        return r->now_ms - p->heard_at < silence_max_ms - s->heartbeat_ms;
+        return id == r->id || (p && r->now_ms - p->heard_at <
+                                            r->settings.election_max_ms - r->settings.heartbeat_ms);
 }
 
 bool raft_is_heard(const struct raft *r, uint64_t id)
@@ -45,7 +41,6 @@ bool raft_is_heard(const struct raft *r, uint64_t id)
 void raft_peer_heard(struct raft *r, struct raft_peer *p)
 {
         p->is_heard = true;
-        p->is_link_broken = false;
         p->heard_at = r->now_ms;
 }
 

@@ -60,14 +60,6 @@ void raft_put_off_election(struct raft *r)
         put_off_for(r, r->settings.election_min_ms, r->settings.election_max_ms);
 }
 
-/* It will say something; if it does not, it may be busy. */
-static void wait_for_leader(struct raft *r)
-{
-        const struct raft_settings *s = &r->settings;
-
-        put_off_for(r, s->patience_ms, s->patience_ms + s->election_max_ms - s->election_min_ms);
-}
-
 void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader)
 {
         bool was_leader = r->role == RAFT_LEADER;
@@ -83,9 +75,7 @@ void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader)
                 r->heard_at = r->now_ms;
                 r->attempts = 0;
         }
-        if (leader)
-                wait_for_leader(r);
-        else if (was_leader)
+        if (leader || was_leader)
                 raft_put_off_election(r);
 }
 
@@ -169,13 +159,10 @@ void raft_on_election_due(struct raft *r)
 }
 
 /* If it leads all the same, its next word undoes this, or those that hear it refuse their votes. */
-void raft_on_link_broke(struct raft *r, uint64_t id)
+void raft_on_leader_gone(struct raft *r, uint64_t id)
 {
         uint64_t hurry_ms = (uint64_t)r->settings.election_min_ms * HURRY / 10;
-        struct raft_peer *p = raft_peer(r, id);
 
-        if (p)
-                p->is_link_broken = true;
         if (r->role != RAFT_FOLLOWER || id == 0 || r->leader != id)
                 return;
         r->heard_at = MIN(r->heard_at, r->now_ms - r->settings.election_min_ms);

@@ -31,12 +31,11 @@ struct raft_peer {
         int64_t leave_at; /* set once that is committed */
         enum raft_peer_state state;
         uint64_t match, next;
-        bool is_probing;     /* the one append is out */
-        bool is_heard;       /* has answered in this term */
-        int64_t heard_at;    /* when it last did; before that: when it was first asked */
-        bool is_link_broken; /* since then */
-        int64_t moving_at;   /* last progress, or last attempt at some */
-        uint64_t round;      /* the newest that it confirmed */
+        bool is_probing;   /* the one append is out */
+        bool is_heard;     /* has answered in this term */
+        int64_t heard_at;  /* when it last did; before that: when it was first asked */
+        int64_t moving_at; /* last progress, or last attempt at some */
+        uint64_t round;    /* the newest that it confirmed */
         struct raft_inflight inflight[RAFT_INFLIGHT_MAX];
         size_t first_inflight, n_inflight, inflight_bytes;
         struct raft_sending sending;

@@ -21,7 +21,6 @@ static int set_settings(struct raft_settings *s)
         s->heartbeat_ms = SIZE_OR(s->heartbeat_ms, 100);
         s->election_min_ms = SIZE_OR(s->election_min_ms, 500);
         s->election_max_ms = SIZE_OR(s->election_max_ms, 2 * s->election_min_ms);
-        s->patience_ms = MAX(s->patience_ms, s->election_min_ms);
         s->entry_bytes_max = SIZE_OR(s->entry_bytes_max, (size_t)64 << 20);
         s->append_bytes_max = SIZE_OR(s->append_bytes_max, (size_t)1 << 20);
         s->inflight_bytes_max = SIZE_OR(s->inflight_bytes_max, (size_t)8 << 20);
@@ -222,7 +221,7 @@ static int64_t handle(struct raft *r, const struct raft_event *e, int64_t passed
         case RAFT_TRANSFER: return raft_transfer(r, e->peer);
         case RAFT_READ: return raft_read(r);
         case RAFT_PERSISTED: persisted(r, e->seq); return 0;
-        case RAFT_LINK_BROKE: raft_on_link_broke(r, e->peer); return 0;
+        case RAFT_LEADER_GONE: raft_on_leader_gone(r, e->peer); return 0;
         case RAFT_SNAPSHOT_READY: return raft_snapshot_ready(r, e);
         case RAFT_CUT: return raft_cut(r, e->index);
         }

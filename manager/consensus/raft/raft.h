@@ -28,7 +28,6 @@ struct raft_settings {             /* 0: the default */
         int64_t heartbeat_ms;      /* 100 */
         int64_t election_min_ms;   /* 500 */
         int64_t election_max_ms;   /* 1000 */
-        int64_t patience_ms;       /* none: with one that is silent while the link to it stands */
         size_t entry_bytes_max;    /* 64 MiB: of a proposal */
         size_t append_bytes_max;   /* 1 MiB: of a message; one entry may be larger */
         size_t inflight_bytes_max; /* 8 MiB: sent to one member, not yet answered */
@@ -60,15 +59,14 @@ void raft_free(struct raft *r); /* NULL is fine */
 
 enum raft_event_kind {
         RAFT_TICK,     /* due at raft_deadline_ms; more often does no harm */
-        RAFT_BEAT,     /* instead, while the driver is at long work and hands in nothing: a leader
-                          says that it is there, and the time that passes is nobody's silence */
+        RAFT_BEAT,     /* amid the driver's long work: a leader is there, and hears nobody now */
         RAFT_RECEIVE,  /* message, which stays the caller's; -EBADMSG when it cannot be true */
         RAFT_PROPOSE,  /* bytes are shared; returns the index */
         RAFT_CHANGE,   /* change; returns the index */
         RAFT_TRANSFER, /* hand leadership to peer; 0: to whoever is best */
         RAFT_READ,     /* returns the round that will confirm it */
         RAFT_PERSISTED,
-        RAFT_LINK_BROKE,     /* to peer: if it led, this one may stand soon */
+        RAFT_LEADER_GONE,    /* the link to peer broke: if it led, this one may stand soon */
         RAFT_SNAPSHOT_READY, /* snapshot; its index 0: it cannot be made now */
         RAFT_CUT /* the log up to index is not needed; returns where it starts now (or before) */
 };

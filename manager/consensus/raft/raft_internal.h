@@ -114,7 +114,7 @@ void raft_put_off_election(struct raft *r);
 void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader);
 void raft_campaign(struct raft *r, bool is_transfer);
 void raft_on_election_due(struct raft *r);
-void raft_on_link_broke(struct raft *r, uint64_t id);
+void raft_on_leader_gone(struct raft *r, uint64_t id);
 void raft_count_own_vote(struct raft *r);
 void raft_on_vote_request(struct raft *r, const struct raft_message *m);
 void raft_on_voted(struct raft *r, const struct raft_message *m);
