@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -327,6 +328,19 @@ int agent_options_find_programs(struct agent_options *o, struct err *err)
 
 /* --- the node ------------------------------------------------------------------------------------
  */
+/* Which data-dir of which machine since which boot this is. A copy of the folder is another. */
+static char *name_host(const char *data_dir)
+{
+        _cleanup_buf_ struct buf boot = {0};
+        struct stat st;
+
+        if (stat(data_dir, &st) < 0 ||
+            io_read_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot) < 0)
+                return NULL;
+        return xasprintf("%.36s-%jx-%jx", buf_str(&boot), (uintmax_t)st.st_dev,
+                         (uintmax_t)st.st_ino);
+}
+
 /* "gpu=4" or "gpu=a,b": fills g with texts of the heap. */
 static int parse_generic(const char *s, Swarm__GenericResource *g, struct err *err)
 {
@@ -406,6 +420,9 @@ int agent_describe(const struct agent_options *o, Swarm__NodeDescription **ret, 
         }
         capacity.generic = generics;
         capacity.n_generic = n_generic;
+        _cleanup_free_ char *host = name_host(o->data_dir);
+        if (host)
+                d.host = host;
         d.engine_labels = labels;
         d.n_engine_labels = n_labels;
         if (r == 0)

@@ -62,6 +62,7 @@ struct daemon {
         int lock_fd;
         int exit_code;
         bool has_session, is_lost, is_leaving, must_abandon;
+        bool is_twin;  /* refused, and that was said: another machine has its key */
         bool has_lost; /* a message in this round */
         bool is_disk_full;
 };
@@ -275,10 +276,22 @@ static void leave(struct daemon *d, const char *text)
         d->exit_code = EXIT_FAILURE;
 }
 
+/* The other may be gone one day, and what runs here is not ended on suspicion: so it goes on
+ * asking. */
+static void note_twin(struct daemon *d, const char *text)
+{
+        if (!d->is_twin)
+                log_error("the manager refuses this node: %s: remove %s and join again", text,
+                          d->options->data_dir);
+        d->is_twin = true;
+}
+
 static void port_refused(void *arg, const Swarm__Refused *m)
 {
         if (m->code == EACCES)
                 leave(arg, m->text);
+        else if (m->code == ENOTUNIQ)
+                note_twin(arg, m->text);
         else if (m->code != ESTALE)
                 on_refused(arg, m->text);
 }
@@ -293,7 +306,7 @@ static void port_session(void *arg, const Swarm__Session *m)
         image_store_on_session(containers_images(d->containers));
         if (d->is_lost)
                 log_info("a manager is found again manager=%s", link_manager(d->link));
-        d->is_lost = false;
+        d->is_lost = d->is_twin = false;
         if (d->has_session)
                 return;
         d->has_session = true;

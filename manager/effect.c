@@ -41,6 +41,11 @@ void effect_agent(struct list *effects, struct peer to, const Swarm__ManagerMess
         WIRE_PACK(m, &e->bytes);
 }
 
+void effect_route(struct list *effects, struct id node, uint64_t connection)
+{
+        add(effects, EFFECT_ROUTE, (struct peer){.node = node, .connection = connection});
+}
+
 static void add_key(struct list *effects, enum effect_kind kind, struct id node,
                     const uint8_t key[32])
 {

@@ -13,7 +13,7 @@
 #define SESSION_MAX   64
 #define TOO_MANY_WAIT "manager: too many requests are waiting"
 
-/* Where a node's messages go: the newest connection that it has spoken on. */
+/* Where a node's messages go: the connection that it has registered on, or first spoke on. */
 struct route {
         struct id node;
         uint64_t connection;
@@ -176,22 +176,39 @@ void front_on_placed(struct front *f, uint64_t connection, const struct buf *req
 
 /* --- agents -------------------------------------------------------------------------------------
  */
-/* An agent has one connection: what waits in its older one would be read by nobody. NULL: this is
- * the older one. */
-static struct route *note_route(struct front *f, struct id node, uint64_t connection)
+static struct route *add_route(struct front *f, struct id node, uint64_t connection)
+{
+        struct route *r = xnew(struct route);
+
+        r->node = node;
+        r->connection = connection;
+        map_put(&f->routes, r);
+        return r;
+}
+
+/* The connection is the node's; any will do for one that has none yet. NULL: it is not, and only
+ * a Register is heard on it. */
+static struct route *find_route(struct front *f, struct id node, uint64_t connection)
 {
         struct route *r = map_get_id(&f->routes, node);
 
-        if (!r) {
-                r = xnew(struct route);
-                r->node = node;
-                map_put(&f->routes, r);
-        }
-        if (connection > r->connection) {
+        if (!r)
+                r = add_route(f, node, connection);
+        return r->connection == connection ? r : NULL;
+}
+
+/* It has registered. An agent has one connection: what waits in its older one would be read by
+ * nobody. */
+static void set_route(struct front *f, struct id node, uint64_t connection)
+{
+        struct route *r = map_get_id(&f->routes, node);
+
+        if (!r)
+                r = add_route(f, node, connection);
+        if (r->connection != connection)
                 relay_drop(f->config.relay, r->connection);
-                r->connection = connection;
-        }
-        return connection == r->connection ? r : NULL;
+        r->connection = connection;
+        r->is_lost = false;
 }
 
 /* A message to or from an agent. What it said is not known any more, so all is said anew. */
@@ -225,7 +242,9 @@ static void on_blob_message(struct front *f, struct route *route, const uint8_t 
         blobs_on_get(f->blobs, route->node, route->connection, m->blob_get);
 }
 
-/* A node that was removed while it was away registers, and is told. */
+/* A node that was removed while it was away registers, and is told. Whether a Register makes its
+ * connection the node's, the turn says; a manager that joins has the key of its machine's agent,
+ * and another connection. */
 static bool is_for_strangers(int kind)
 {
         return kind == SWARM__AGENT_MESSAGE__KIND_JOIN ||
@@ -237,21 +256,18 @@ static void on_agent(struct front *f, const struct relay_sender *from, const uin
         struct peer peer = {.connection = from->number, .node = gate_node(f->gate, from->key)};
         bool is_known = !id_is_zero(peer.node);
         int kind = wire_peek_kind(&swarm__agent_message__descriptor, p, n);
-        /* A manager that joins has the key of its machine's agent, and another connection. */
-        bool is_routed = is_known && kind != SWARM__AGENT_MESSAGE__KIND_JOIN;
+        bool is_routed = is_known && !is_for_strangers(kind);
 
         if (kind <= 0 || (!is_known && !is_for_strangers(kind)))
                 return;
-        struct route *route = is_routed ? note_route(f, peer.node, from->number) : NULL;
+        struct route *route = is_routed ? find_route(f, peer.node, from->number) : NULL;
         if (is_routed && !route)
-                return; /* the last words of a connection that the agent has left */
+                return; /* say, the last words of a connection that the agent has left */
         if (kind == SWARM__AGENT_MESSAGE__KIND_BLOB_GET ||
             kind == SWARM__AGENT_MESSAGE__KIND_BLOB_ACK) {
                 on_blob_message(f, route, p, n);
                 return;
         }
-        if (route && kind == SWARM__AGENT_MESSAGE__KIND_REGISTER)
-                route->is_lost = false;
         int r = turn_input_agent(f->turn, peer, from->key, p, n);
         if (r < 0)
                 on_lost(f, route, r);
@@ -331,6 +347,7 @@ static void perform(struct front *f, const struct effect *e)
                 break;
         case EFFECT_CLIENT:
         case EFFECT_UNKNOWN_AGENT: break;
+        case EFFECT_ROUTE: set_route(f, e->peer.node, connection); return;
         case EFFECT_ALLOW_KEY: gate_allow(f->gate, e->key, e->peer.node); return;
         case EFFECT_FORGET_KEY: forget_key(f, e); return;
         case EFFECT_BLOB_RELEASE: blobs_release(f->blobs, e->text); return;

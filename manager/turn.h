@@ -39,6 +39,7 @@ enum effect_kind {
         EFFECT_CLIENT,        /* bytes: a packed Response for peer.connection */
         EFFECT_AGENT,         /* bytes: a packed ManagerMessage for peer.node */
         EFFECT_UNKNOWN_AGENT, /* bytes: a packed ManagerMessage for peer.connection (join) */
+        EFFECT_ROUTE,         /* what is for peer.node goes to peer.connection from now on */
         EFFECT_ALLOW_KEY,     /* peer.node may connect with key */
         EFFECT_FORGET_KEY,    /* key is a stranger's from now on */
         EFFECT_BLOB_RELEASE,  /* text: digest that no image needs any more */
@@ -61,6 +62,7 @@ void effect_client(struct list *effects, uint64_t connection, const Swarm__Respo
 void effect_client_bytes(struct list *effects, uint64_t connection, struct buf *bytes);
 /* EFFECT_AGENT when to.node is set, else EFFECT_UNKNOWN_AGENT. */
 void effect_agent(struct list *effects, struct peer to, const Swarm__ManagerMessage *m);
+void effect_route(struct list *effects, struct id node, uint64_t connection);
 void effect_allow_key(struct list *effects, struct id node, const uint8_t key[32]);
 void effect_forget_key(struct list *effects, struct id node, const uint8_t key[32]);
 void effect_blob_release(struct list *effects, const char *digest);

@@ -120,7 +120,7 @@ void session_on_refused(struct session *s, const Swarm__Refused *m, int64_t mono
 {
         if (s->state != SESSION_REGISTERING && s->state != SESSION_ACTIVE)
                 return;
-        if (m->code == EACCES || m->code == EPROTO) {
+        if (m->code == EACCES || m->code == EPROTO || m->code == ENOTUNIQ) {
                 s->pause_ms = SESSION_PAUSE_MAX_MS;
                 begin_pause(s, mono_ms);
                 return;

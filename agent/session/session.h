@@ -59,8 +59,9 @@ int64_t session_deadline(const struct session *s);
 bool session_hears(struct session *s, const Swarm__ManagerMessage *m, int64_t mono_ms);
 /* A Session came: true when it begins a new one. */
 bool session_on_session(struct session *s, const Swarm__Session *m, int64_t mono_ms);
-/* Removed or of a wrong protocol: connect again after the longest pause. Else (a session that the
- * manager does not know): register again after a short one, once for all that were on their way. */
+/* Removed, of a wrong protocol or with another machine's key: connect again after the longest
+ * pause. Else (a session that the manager does not know): register again after a short one, once
+ * for all that were on their way. */
 void session_on_refused(struct session *s, const Swarm__Refused *m, int64_t mono_ms);
 /* The manager says when it wants to hear us next. */
 void session_on_heartbeat(struct session *s, const Swarm__HeartbeatReply *m, int64_t mono_ms);

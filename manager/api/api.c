@@ -98,9 +98,12 @@ static void on_task_change(void *arg, struct task *task, enum change_kind kind,
 
 static void on_node_change(void *arg, struct node *node, enum change_kind kind)
 {
+        bool has_notice = node->state == NODE_READY && node->message;
+
         streams_note_nodes(arg);
-        add_event(arg, "node", action_name(kind), ID_S(node->id), node_hostname(node), "state",
-                  node_state_name(node->state));
+        add_event(arg, "node", action_name(kind), ID_S(node->id), node_hostname(node),
+                  has_notice ? "message" : "state",
+                  has_notice ? node->message : node_state_name(node->state));
 }
 
 static void on_image_change(void *arg, struct image *image, enum change_kind kind,

@@ -69,7 +69,8 @@ int description_check(const Swarm__NodeDescription *m, struct err *err)
         } texts[] = {{"os", m->os},
                      {"arch", m->arch},
                      {"engine version", m->engine_version},
-                     {"address", m->address}};
+                     {"address", m->address},
+                     {"host", m->host}};
         int r = 0;
 
         if (swarm__node_description__get_packed_size(m) > DESCRIPTION_BYTES_MAX)

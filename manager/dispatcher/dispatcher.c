@@ -52,6 +52,7 @@ static void session_free(struct dispatcher *d, struct session *s)
 {
         liveness_forget(d, s);
         session_close(s);
+        twin_forget(s);
         s->node->session = NULL;
         free(s);
 }
@@ -131,6 +132,7 @@ struct dispatcher *dispatcher_new(struct store *store, struct logs *logs,
         list_init(&d->tell);
         list_init(&d->removed_nodes);
         d->check_ms = TIME_NEVER;
+        d->begun_ms = now.mono_ms;
         expect_nodes(d, now);
         d->watch = (struct store_watch){.arg = d, .on_task = on_task, .on_node = on_node};
         store_watch(store, &d->watch);
@@ -317,23 +319,36 @@ static int agree(const Swarm__NodeDescription *d, struct err *err)
         return protocol_agree("dispatch", &agent, &managers, err);
 }
 
+/* 0: it may have the session, and *ret_protocol is what is spoken; else it was refused, or waits.
+ */
+static int check_register(struct dispatcher *d, struct session *s, struct now now,
+                          uint64_t connection, const Swarm__Register *m, int *ret_protocol,
+                          struct list *effects)
+{
+        struct err err = {0};
+        int r = description_check(m->description, &err);
+
+        if (r == 0)
+                r = twin_look(d, s, now, m->description, &err);
+        if (r > 0)
+                return r;
+        if (r == 0)
+                r = *ret_protocol = agree(m->description, &err);
+        if (r < 0) /* not to where the node's session may be */
+                refuse(effects, (struct peer){.connection = connection}, err.code, err.text);
+        return MIN(r, 0);
+}
+
 static void on_register(struct dispatcher *d, struct now now, struct node *node,
                         uint64_t connection, const Swarm__Register *m, struct rng *rng,
                         struct list *effects)
 {
         struct session *s = node->session ? node->session : session_new(node);
-        struct peer to = {.node = node->id};
-        struct err err = {0};
+        int protocol;
 
-        if (description_check(m->description, &err) < 0) {
-                refuse(effects, to, err.code, err.text);
+        if (check_register(d, s, now, connection, m, &protocol, effects) != 0)
                 return;
-        }
-        int protocol = agree(m->description, &err);
-        if (protocol < 0) {
-                refuse(effects, to, err.code, err.text);
-                return;
-        }
+        effect_route(effects, node->id, connection);
         session_close(s);
         s->id = id_make(rng);
         s->connection = connection;

@@ -3,15 +3,18 @@
 
 #include "manager/dispatcher/dispatcher.h"
 
-#define ASSIGN_TASKS_MAX    1024       /* of one message */
-#define ASSIGN_BYTES_MAX    (1u << 20) /* likewise, when it is closed; one spec may go beyond */
-#define SESSION_SPECS_MAX   4096       /* told in a session; then a complete set begins anew */
-#define REFUSE_AGAIN_MS     1000       /* the agent has not heard so, or goes on all the same */
-#define ASSIGN_RETRY_MS     5000       /* a set that a heartbeat does not confirm is sent again */
-#define BEATS_AT_ONCE       64         /* nodes that are asked to be heard at the same moment */
-#define RECONNECT_MS        3000       /* what agents need to find a manager that started */
-#define HEARD_GRACE_MS      2000       /* and to speak here when another manager has heard them */
-#define STALL_MS            1000       /* woken later than this, we were the one that was silent */
+#define ASSIGN_TASKS_MAX  1024       /* of one message */
+#define ASSIGN_BYTES_MAX  (1u << 20) /* likewise, when it is closed; one spec may go beyond */
+#define SESSION_SPECS_MAX 4096       /* told in a session; then a complete set begins anew */
+#define REFUSE_AGAIN_MS   1000       /* the agent has not heard so, or goes on all the same */
+#define ASSIGN_RETRY_MS   5000       /* a set that a heartbeat does not confirm is sent again */
+#define BEATS_AT_ONCE     64         /* nodes that are asked to be heard at the same moment */
+#define RECONNECT_MS      3000       /* what agents need to find a manager that started */
+#define HEARD_GRACE_MS    2000       /* and to speak here when another manager has heard them */
+#define STALL_MS          1000       /* woken later than this, we were the one that was silent */
+#define TWIN_MS                                                            \
+        600000 /* a second machine with a node's key is refused, until the \
+                  first is silent for so long */
 #define NODE_ORPHAN_MS      (24 * 3600 * 1000LL) /* down so long, its tasks are given up */
 #define STATUS_TEXT_MAX     512                  /* bytes of a task's message or error */
 #define REPORT_AHEAD_MAX_MS (24 * 3600 * 1000LL) /* an agent's clock is not believed beyond */
@@ -27,6 +30,13 @@ struct id_list {
         size_t n, cap;
 };
 
+/* Another machine that has the node's key. */
+struct twin {
+        char *host;       /* NULL: none is known */
+        int64_t since_ms; /* mono: when it first asked for a session */
+        bool is_proven;   /* the node's own machine was heard after that */
+};
+
 /* What is known of a node beyond the store: node->session. Lives from the node's first registration
  * (or from the start) until the node is removed. */
 struct session {
@@ -35,6 +45,8 @@ struct session {
         uint64_t connection;  /* that it was made over: another one may have lost messages */
         uint64_t managers;    /* version of the list of managers that it was told */
         int64_t refuse_at_ms; /* mono: a message of no session is refused again from then on */
+
+        struct twin twin;
 
         bool is_awaited;       /* this manager has not heard it yet, at most was told of it */
         struct list live_link; /* of dispatcher's lists but tell; each in order of heard_ms */
@@ -74,6 +86,7 @@ struct dispatcher {
         struct list live, suspect, down;  /* struct session */
         size_t live_count, suspect_count; /* live: also those that are awaited */
         size_t mass_down_count;           /* declared down in the mass failure that goes on */
+        int64_t begun_ms;                 /* when this manager began to lead */
         int64_t floor_ms;                 /* nobody counts as heard earlier than this */
         int64_t check_ms;                 /* when the next check is due; TIME_NEVER: none */
         bool is_waiting;                  /* marking down waits: most are silent */
@@ -99,6 +112,12 @@ struct session *session_of(struct node *node); /* NULL: none */
 /* Ends the session: the agent must register anew. */
 void session_close(struct session *s);
 void session_must_tell(struct dispatcher *d, struct session *s);
+
+/* twin.c: may the machine that m tells of have the node's session? 0: yes; 1: that will be known
+ * soon, when it asks again; -ENOTUNIQ: no, and err says why. */
+int twin_look(struct dispatcher *d, struct session *s, struct now now,
+              const Swarm__NodeDescription *m, struct err *err);
+void twin_forget(struct session *s);
 
 /* status.c */
 void status_on_batch(struct dispatcher *d, struct session *s, struct now now,

@@ -197,6 +197,8 @@ void core_say_register(struct core *r, const char *hostname, const struct core_n
                 d.protocol = n->protocol;
                 d.protocol_oldest = n->protocol_oldest;
         }
+        if (n->host)
+                d.host = (char *)(uintptr_t)n->host;
         reg.description = &d;
         m.kind_case = SWARM__AGENT_MESSAGE__KIND_REGISTER;
         m.register_ = &reg;

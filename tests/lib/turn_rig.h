@@ -51,6 +51,7 @@ struct core_node {
         uint64_t connection;
         uint8_t key[32];
         uint32_t protocol, protocol_oldest; /* 0: as it is today */
+        const char *host;                   /* NULL: not told */
 };
 void core_describe(Swarm__NodeDescription *d, Swarm__Resources *capacity, const char *hostname);
 /* Joins and registers; hostname must outlive the rig. */

@@ -50,6 +50,38 @@ all_pids() { for n in n1 n2 n3; do container_pids $n; done | sort; }
         ctl service rm once
 }
 
+@test "a copy of a node's data-dir on another machine is refused, and the node goes on" {
+        before=$(container_pids n2 | sort)
+        [ -n "$before" ]
+        losses=$(grep -c "the connection to the manager is lost" "$CLUSTER/log/n2" || true)
+        host_add n9 10.77.0.19
+        cp -a "$CLUSTER/n2" "$CLUSTER/n9"
+        agent_start n9
+        said="node key in use on another machine (n2, 10.77.0.12): remove $CLUSTER/n9 and join again"
+        wait_for 15 "the refusal" grep -qF "$said" "$CLUSTER/log/n9"
+        [ "$(grep -cF "$said" "$CLUSTER/log/n9")" = 1 ]
+        grep "the second is refused" "$CLUSTER/log/m1" | grep "address=10.77.0.12" | grep -q "refused_address=10.77.0.19"
+        told="its key is in use on another machine, which is refused (n9, 10.77.0.19)"
+        ctl events --since 10m --until $(($(date +%s) + 1)) --filter type=node | grep -qF "message=$told, name=n2"
+        node_is n2 ready
+        # What the node does goes on as if there were no copy: its session, its containers, its next start.
+        [ "$(grep -c "the connection to the manager is lost" "$CLUSTER/log/n2" || true)" = "$losses" ]
+        daemon_stop n2 KILL
+        sessions=$(grep -c "agent ready" "$CLUSTER/log/n2")
+        agent_start n2
+        wait_for 5 "its session" eval '[ "$(grep -c "agent ready" "$CLUSTER/log/n2")" -gt "$sessions" ]'
+        node_is n2 ready
+        service_running web 6
+        [ "$before" = "$(container_pids n2 | sort)" ]
+        # As it was told to.
+        daemon_stop n9
+        rm -rf "$CLUSTER/n9"
+        agent_start n9
+        wait_for 15 "n9 ready" node_is n9 ready
+        daemon_stop n9
+        ctl node rm --force n9
+}
+
 @test "what exited while the agent was dead is told with its exit status" {
         victim=$(container_pids n3 | head -n 1)
         daemon_stop n3 KILL

@@ -158,7 +158,7 @@ static void test_large_description(void **state UNUSED)
         m.register_ = &reg;
         core_say(&r, from, n.key, &m);
         core_run(&r);
-        reply = core_take_message(&r, to(&n), KIND(REFUSED));
+        reply = core_take_message(&r, (struct peer){.connection = n.connection}, KIND(REFUSED));
         assert_non_null(reply);
         assert_int_equal(reply->refused->code, EINVAL);
         assert_string_equal(reply->refused->text, "the node's description is larger than 64 KiB");
@@ -198,7 +198,7 @@ static void test_protocols(void **state UNUSED)
                 assert_int_equal(m != NULL, cases[i].spoken != 0);
                 if (m)
                         assert_int_equal(m->session_start->protocol, cases[i].spoken);
-                m = core_take_message(&r, to(&n), KIND(REFUSED));
+                m = core_take_message(&r, (struct peer){.connection = n.connection}, KIND(REFUSED));
                 assert_int_equal(m != NULL, cases[i].text != NULL);
                 if (m)
                         assert_string_equal(m->refused->text, cases[i].text);
