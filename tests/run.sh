@@ -28,25 +28,27 @@ run() {
 
 # run_one FILE NAME COMMAND...: runs it, shows failures, leaves "passed failed" in FILE.count.
 run_one() {
-        local file=$1 name=$2 start=$SECONDS status ok bad
+        local file=$1 name=$2 start=$SECONDS status ok bad skipped
         shift 2
         "$@" >"$file" 2>&1 </dev/null
         status=$?
-        ok=$(grep -cE '^ok\b' "$file")
+        skipped=$(grep -cE '^ok\b.*# skip' "$file")
+        ok=$(($(grep -cE '^ok\b' "$file") - skipped))
         bad=$(grep -cE '^not ok\b' "$file")
-        if [ "$bad" = 0 ] && { [ "$status" != 0 ] || [ "$ok" = 0 ]; }; then
+        if [ "$bad" = 0 ] && { [ "$status" != 0 ] || [ $((ok + skipped)) = 0 ]; }; then
                 bad=1
         fi
         {
                 flock 9
                 printf '%-44s %4d passed %3d failed  %4ds\n' "$name" "$ok" "$bad" $((SECONDS - start))
+                grep -E '^ok\b.*# skip' "$file" | sed 's/^ok [0-9]*/  skipped:/'
                 if [ "$bad" != 0 ]; then
                         echo "--- $name (exit $status)"
                         grep -vE '^ok\b' "$file" | tail -n 80
                         echo "---"
                 fi
         } 9>"$out/print"
-        echo "$ok $bad" >"$file.count"
+        echo "$ok $bad $skipped" >"$file.count"
 }
 
 suite_tidy() { run tidy tests/tidy/tidy.sh --tap; }
@@ -78,10 +80,11 @@ for s in "$@"; do
 done
 while [ -n "$(jobs -rp)" ]; do wait -n; done
 # One that left no count was ended from outside.
-failed=$begun passed=0
+failed=$begun passed=0 skipped=0
 for count in "$out"/*.count; do
-        read -r ok bad <"$count"
-        passed=$((passed + ok)) failed=$((failed - 1 + bad))
+        read -r ok bad without <"$count"
+        passed=$((passed + ok)) failed=$((failed - 1 + bad)) skipped=$((skipped + without))
 done
+[ "$skipped" = 0 ] || echo "$skipped skipped"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
