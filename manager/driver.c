@@ -181,8 +181,15 @@ static bool snapshot_ready(void *arg, uint64_t peer, uint64_t index, uint64_t si
 static void hear_raft(struct driver *d, uint64_t from, const ProtobufCBinaryData *bytes)
 {
         struct raft_message m;
+        int r = raft_message_decode(bytes->data, bytes->len, &m);
 
-        if (raft_message_decode(bytes->data, bytes->len, &m) < 0) {
+        if (r == -EPROTO) {
+                /* It cannot be kept without being understood, and would be sent again for ever. */
+                fail(d, "the managers' log has entries of a newer version than this manager: "
+                        "upgrade it");
+                return;
+        }
+        if (r < 0) {
                 log_debug("manager %llu says what is no message", (unsigned long long)from);
                 return;
         }

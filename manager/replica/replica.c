@@ -186,10 +186,14 @@ static void fail(struct replica *r, const char *text)
 
 static void apply_entry(struct replica *r, const struct raft_entry *e)
 {
-        /* Of a newer version, or managers differ: what follows would be wrong, too. */
-        if (store_apply_entry(r->store, e->bytes->data, e->bytes->len) < 0)
-                fail(r,
-                     "the log has an entry that this version cannot apply: is the leader's newer?");
+        int code = store_apply_entry(r->store, e->bytes->data, e->bytes->len);
+
+        /* What follows would be wrong, too. */
+        if (code == -EPROTO)
+                fail(r, "the managers' log has changes of a newer version than this manager: "
+                        "upgrade it");
+        else if (code < 0)
+                fail(r, "the log has an entry that does not fit this manager's state");
 }
 
 /* What others proposed. Returns whether there is more. */

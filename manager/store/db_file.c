@@ -132,6 +132,24 @@ int db_file_failed_open(struct db_file *f, int code, struct err *err)
         return err_set(err, -r, "%s", f->error);
 }
 
+int db_file_unreadable(const struct db_file *f, int code, const char *what, struct err *err)
+{
+        if (code == -EPROTO)
+                return err_set(
+                        err, EPROTO,
+                        "database %s: %s is of a newer version than this manager: upgrade it",
+                        f->path, what);
+        return err_set(err, EUCLEAN, "database %s: %s is damaged", f->path, what);
+}
+
+int db_file_unreadable_entry(const struct db_file *f, int code, uint64_t index, struct err *err)
+{
+        char what[48];
+
+        snprintf(what, sizeof(what), "log: entry %llu", (unsigned long long)index);
+        return db_file_unreadable(f, code, what, err);
+}
+
 /* --- opening ------------------------------------------------------------------------------------
  */
 int db_file_lock(const char *dir, struct err *err)
@@ -381,19 +399,19 @@ void db_file_close(struct db_file *f)
 
 /* --- the log ------------------------------------------------------------------------------------
  */
-static bool read_entry(sqlite3_stmt *stmt, struct raft_entry *ret)
+static int read_entry(sqlite3_stmt *stmt, struct raft_entry *ret)
 {
         int kind = sqlite3_column_int(stmt, 2);
         const void *bytes = sqlite3_column_blob(stmt, 3);
         size_t n = (size_t)sqlite3_column_bytes(stmt, 3);
 
-        if (kind < RAFT_ENTRY_NOOP || kind > RAFT_ENTRY_MEMBERS)
-                return false;
+        if (kind < 0 || kind > RAFT_ENTRY_MEMBERS)
+                return kind < 0 ? -EUCLEAN : -EPROTO;
         ret->term = (uint64_t)sqlite3_column_int64(stmt, 1);
         ret->kind = (enum raft_entry_kind)kind;
         if (sqlite3_column_type(stmt, 3) != SQLITE_NULL)
                 ret->bytes = raft_bytes_new(bytes, n);
-        return true;
+        return 0;
 }
 
 int db_file_read_log(struct db_file *f, struct raft_entry **ret, size_t *ret_n, struct err *err)
@@ -414,11 +432,13 @@ int db_file_read_log(struct db_file *f, struct raft_entry **ret, size_t *ret_n, 
                 uint64_t expected = f->base.index + *ret_n + 1;
                 bool is_there = (uint64_t)sqlite3_column_int64(stmt, 0) == expected;
                 struct raft_entry e = {0};
-                if (!is_there || !read_entry(stmt, &e)) {
-                        r = err_set(err, EUCLEAN, "database %s: log: entry %llu is %s", f->path,
-                                    (unsigned long long)expected, is_there ? "damaged" : "missing");
+                if (!is_there)
+                        r = err_set(err, EUCLEAN, "database %s: log: entry %llu is missing",
+                                    f->path, (unsigned long long)expected);
+                else if ((r = read_entry(stmt, &e)) < 0)
+                        r = db_file_unreadable_entry(f, r, expected, err);
+                if (r < 0)
                         break;
-                }
                 if (*ret_n == cap) {
                         cap = cap ? cap * 2 : 64;
                         *ret = xreallocarray(*ret, cap, sizeof(**ret));

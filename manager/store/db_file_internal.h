@@ -119,6 +119,11 @@ bool ballast_release(struct db_file *f);
 /* Makes it if it is not there and there is room. */
 void ballast_make(struct db_file *f);
 
+/* What cannot be read: -EPROTO is of a newer version, anything else damaged. what: "log: entry 7".
+ */
+int db_file_unreadable(const struct db_file *f, int code, const char *what, struct err *err);
+int db_file_unreadable_entry(const struct db_file *f, int code, uint64_t index, struct err *err);
+
 /* db_rows.c: the state tables */
 #define DB_TABLES 6
 extern const char *const db_table_names[DB_TABLES]; /* by enum row_table */

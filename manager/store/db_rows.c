@@ -3,6 +3,7 @@
  * place. They have columns for people beside the packed message, which alone is read back.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "manager/store/db_file_internal.h"
@@ -36,10 +37,14 @@ static int load_table(struct db_file *f, struct store *store, enum row_table tab
                         break;
                 }
                 int64_t row = sqlite3_column_int64(stmt, 0);
-                if (store_load_row(store, table, (uint64_t)row, sqlite3_column_blob(stmt, 1),
-                                   (size_t)sqlite3_column_bytes(stmt, 1)) < 0)
-                        r = err_set(err, EUCLEAN, "database %s: table %s: row %lld is damaged",
-                                    f->path, name, (long long)row);
+                r = store_load_row(store, table, (uint64_t)row, sqlite3_column_blob(stmt, 1),
+                                   (size_t)sqlite3_column_bytes(stmt, 1));
+                if (r < 0) {
+                        char what[64];
+
+                        snprintf(what, sizeof(what), "table %s: row %lld", name, (long long)row);
+                        r = db_file_unreadable(f, r, what, err);
+                }
         }
         sqlite3_finalize(stmt);
         return r;
@@ -74,9 +79,9 @@ static int replay(struct db_file *f, struct store *store, struct err *err)
                 code = sqlite3_step(stmt);
                 if (code != SQLITE_ROW || (uint64_t)sqlite3_column_int64(stmt, 0) != expected)
                         break;
-                if (apply(store, stmt) < 0)
-                        r = err_set(err, EUCLEAN, "database %s: log: entry %llu is damaged",
-                                    f->path, (unsigned long long)expected);
+                r = apply(store, stmt);
+                if (r < 0)
+                        r = db_file_unreadable_entry(f, r, expected, err);
                 expected++;
         }
         store_set_recovering(store, false);

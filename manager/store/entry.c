@@ -257,7 +257,7 @@ static int apply_change(struct store *s, const Swarm__Change *c)
         case SWARM__CHANGE__KIND_DELETE_SPEC: return delete_spec(s, c->delete_spec);
         case SWARM__CHANGE__KIND_DELETE_TASK: return delete_by_id(s, &c->delete_task, delete_task);
         case SWARM__CHANGE__KIND_DELETE_IMAGE: return delete_image(s, c->delete_image);
-        default: return -EBADMSG; /* of a newer version: it cannot be passed over */
+        default: return -EPROTO; /* of a newer version: it cannot be passed over */
         }
 }
 
@@ -290,6 +290,8 @@ int store_apply_entry(struct store *s, const uint8_t *p, size_t n)
                         return -EBADMSG;
                 if (tag == TAG(ENTRY_WALL_MS, WIRE_VARINT))
                         continue;
+                if (tag >> 3 > ENTRY_WALL_MS)
+                        return -EPROTO;
                 if (tag != TAG(ENTRY_CHANGES, WIRE_BYTES) || value > (size_t)(end - p))
                         return -EBADMSG;
                 wire_arena_reset(&arena);

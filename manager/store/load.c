@@ -55,10 +55,10 @@ int load_cluster(struct store *s, const Swarm__Cluster *msg, uint64_t row)
         return 0;
 }
 
-static bool node_is_valid(const Swarm__Node *msg)
+/* Of a kind, a state, ... that a newer version added. */
+static bool node_is_known(const Swarm__Node *msg)
 {
-        return msg->public_key.len == sizeof(((struct node *)0)->public_key) &&
-               msg->role <= ROLE_MANAGER && msg->availability <= AVAILABILITY_DRAIN &&
+        return msg->role <= ROLE_MANAGER && msg->availability <= AVAILABILITY_DRAIN &&
                msg->state <= NODE_DISCONNECTED;
 }
 
@@ -70,8 +70,10 @@ int load_node(struct store *s, const Swarm__Node *msg, uint64_t row)
                 return -EBADMSG;
         struct node *node = store_find_node(s, id);
         bool is_new = !node;
-        if (!node_is_valid(msg))
+        if (msg->public_key.len != sizeof(node->public_key))
                 return -EBADMSG;
+        if (!node_is_known(msg))
+                return -EPROTO;
         if (is_new)
                 node = node_new(id);
         else
@@ -128,9 +130,10 @@ int load_service(struct store *s, const Swarm__Service *msg, uint64_t row)
         struct spec *previous = NULL;
         struct id id;
 
-        if (wire_get_id(&msg->id, &id) < 0 ||
-            (msg->update_status && msg->update_status->state > UPDATE_ROLLBACK_COMPLETED))
+        if (wire_get_id(&msg->id, &id) < 0)
                 return -EBADMSG;
+        if (msg->update_status && msg->update_status->state > UPDATE_ROLLBACK_COMPLETED)
+                return -EPROTO;
         struct spec *spec = spec_find(s, id, msg->spec_version);
         if (msg->previous_spec_version)
                 previous = spec_find(s, id, msg->previous_spec_version);
@@ -187,8 +190,7 @@ int load_spec(struct store *s, const Swarm__SpecVersion *msg, uint64_t row)
 
 static bool task_is_valid(const Swarm__Task *msg)
 {
-        return task_state_is_valid(msg->state) && task_state_is_valid(msg->desired) &&
-               msg->slot <= UINT32_MAX && msg->failures <= UINT16_MAX &&
+        return msg->slot <= UINT32_MAX && msg->failures <= UINT16_MAX &&
                msg->attempts <= UINT16_MAX && msg->exit_code >= INT16_MIN &&
                msg->exit_code <= INT16_MAX;
 }
@@ -234,6 +236,8 @@ int load_task(struct store *s, const Swarm__Task *msg, uint64_t row)
         if (wire_get_id(&msg->id, &id) < 0 || wire_get_id(&msg->service_id, &service_id) < 0 ||
             (msg->node_id.len && wire_get_id(&msg->node_id, &node_id) < 0) || !task_is_valid(msg))
                 return -EBADMSG;
+        if (!task_state_is_valid(msg->state) || !task_state_is_valid(msg->desired))
+                return -EPROTO;
         struct service *service = store_find_service(s, service_id);
         struct spec *spec = spec_find(s, service_id, msg->spec_version);
         if (msg->node_id.len)

@@ -149,7 +149,8 @@ size_t store_change_weight(struct store *s);
  * list; removed objects are freed. Returns the number of changes. */
 size_t store_take_changes(struct store *s, int64_t wall_ms, struct buf *ret);
 /* Applies a packed Entry without recording or telling: replay at start. -EBADMSG on bytes that are
- * no entry or do not fit the state; the store is then good for store_free only. */
+ * no entry or do not fit the state, -EPROTO on what a newer version wrote and this one would have
+ * to understand; the store is then good for store_free only. */
 int store_apply_entry(struct store *s, const uint8_t *p, size_t n);
 /* While recovering, entries may be older than the rows that were loaded: what they say of objects
  * whose users are gone in the rows already is passed over. Ends with a sweep of unused specs. */
@@ -178,7 +179,8 @@ size_t store_unflushed_rows(struct store *s);
 /* Rows are told in rounds: a round covers all that had changed when it began, and its rows refer to
  * each other rightly wherever it is cut off. True when the next call begins a round. */
 bool store_is_between_rounds(struct store *s);
-/* Loads one row's message at start; specs and nodes before services before tasks. -EBADMSG. */
+/* Loads one row's message at start; specs and nodes before services before tasks. -EBADMSG, -EPROTO
+ * as above. */
 int store_load_row(struct store *s, enum row_table table, uint64_t row, const uint8_t *p, size_t n);
 /* A hash of all objects, independent of row numbers and addresses: equal states give equal hashes.
  */

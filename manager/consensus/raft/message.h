@@ -116,7 +116,8 @@ void raft_message_done(struct raft_message *m);
 
 /* Appends the message's bytes to b. A chunk must have its bytes. */
 void raft_message_encode(const struct raft_message *m, struct buf *b);
-/* -EBADMSG: no message, or one that no core would send. Free *ret with raft_message_done. */
+/* -EBADMSG: no message, or one that no core would send. -EPROTO: it has entries of a kind of a
+ * later version. Free *ret with raft_message_done. */
 int raft_message_decode(const uint8_t *p, size_t n, struct raft_message *ret);
 struct raft_bytes *raft_members_encode(const struct raft_members *m);
 int raft_members_decode(const uint8_t *p, size_t n, struct raft_members *ret); /* -EBADMSG */

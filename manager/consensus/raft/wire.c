@@ -219,7 +219,7 @@ static int read_append(const Swarm__RaftAppend *pb, struct raft_message *m)
                 return -EBADMSG;
         for (size_t i = 0; i < pb->n_entries; i++) {
                 if (pb->entries[i]->kind > RAFT_ENTRY_MEMBERS)
-                        return -EBADMSG;
+                        return -EPROTO;
         }
         m->append.prev_index = pb->prev_index;
         m->append.prev_term = pb->prev_term;
@@ -304,8 +304,11 @@ int raft_message_decode(const uint8_t *p, size_t n, struct raft_message *ret)
         struct raft_message m = {0};
         const Swarm__RaftMessage *pb = wire_unpack(&arena, &swarm__raft_message__descriptor, p, n);
 
-        if (!pb || pb->from == 0 || pb->to == 0 || pb->from == pb->to || read_body(pb, &m) < 0)
+        if (!pb || pb->from == 0 || pb->to == 0 || pb->from == pb->to)
                 return -EBADMSG;
+        int r = read_body(pb, &m);
+        if (r < 0)
+                return r;
         m.from = pb->from;
         m.to = pb->to;
         m.term = pb->term;

@@ -507,7 +507,8 @@ static void test_files_that_are_not_ours_are_refused(void **state)
         assert_int_equal(stat(f->path, &st), 0);
 }
 
-static void assert_damaged(struct fixture *f, const char *sql, const char *undo, const char *text)
+static void assert_unreadable(struct fixture *f, const char *sql, const char *undo,
+                              const char *text, int code)
 {
         struct db_state s;
         struct db *db = NULL;
@@ -518,10 +519,21 @@ static void assert_damaged(struct fixture *f, const char *sql, const char *undo,
                 r = db_read_state(db, &s, &f->err);
                 db_close(db);
         }
-        assert_int_equal(r, -EUCLEAN);
+        assert_int_equal(r, -code);
         assert_non_null(strstr(f->err.text, f->path));
         assert_non_null(strstr(f->err.text, text));
         sql_run(f->path, undo);
+}
+
+static void assert_damaged(struct fixture *f, const char *damage, const char *undo,
+                           const char *text)
+{
+        assert_unreadable(f, damage, undo, text, EUCLEAN);
+}
+
+static void assert_newer(struct fixture *f, const char *change, const char *undo, const char *text)
+{
+        assert_unreadable(f, change, undo, text, EPROTO);
 }
 
 static void test_a_log_that_is_damaged_is_refused(void **state)
@@ -533,8 +545,10 @@ static void test_a_log_that_is_damaged_is_refused(void **state)
         fixture_close(f);
         assert_damaged(f, "UPDATE log SET idx=100 WHERE idx=4",
                        "UPDATE log SET idx=4 WHERE idx=100", "log: entry 4 is missing");
-        assert_damaged(f, "UPDATE log SET kind=9 WHERE idx=2", "UPDATE log SET kind=1 WHERE idx=2",
+        assert_damaged(f, "UPDATE log SET kind=-1 WHERE idx=2", "UPDATE log SET kind=1 WHERE idx=2",
                        "log: entry 2 is damaged");
+        assert_newer(f, "UPDATE log SET kind=9 WHERE idx=2", "UPDATE log SET kind=1 WHERE idx=2",
+                     "log: entry 2 is of a newer version than this manager: upgrade it");
         assert_damaged(f, "UPDATE raft SET base_members=x'ffff'",
                        "UPDATE raft SET base_members=NULL", "table raft: the row is damaged");
         assert_damaged(f, "UPDATE raft SET base_index=5; DELETE FROM log WHERE idx<3",

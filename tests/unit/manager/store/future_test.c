@@ -174,11 +174,43 @@ static void test_changed_objects_keep_what_is_not_known(void **state UNUSED)
         store_free(s);
 }
 
+/* What cannot be passed over: a manager that did would have another state than the rest. */
+static void test_what_must_be_understood_is_not_taken(void **state UNUSED)
+{
+        static const struct {
+                const char *what;
+                size_t n;
+                uint8_t bytes[40];
+        } cases[] = {
+                {"a kind of change", 5, {0x0a, 3, 0xa2, 6, 0}}, /* Change: field 100 */
+                {"a part of an entry", 3, {0x1a, 1, 0}},        /* Entry: field 3 */
+        };
+        Swarm__Node node = SWARM__NODE__INIT;
+        uint8_t id[ID_BYTES], key[32] = {1};
+        _cleanup_buf_ struct buf b = {0};
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct store *s = store_new();
+
+                if (store_apply_entry(s, cases[i].bytes, cases[i].n) != -EPROTO)
+                        fail_msg("%s", cases[i].what);
+                store_free(s);
+        }
+        node.id = wire_id((struct id){1, 2}, id);
+        node.public_key = (ProtobufCBinaryData){sizeof(key), key};
+        node.state = 99;
+        WIRE_PACK(&node, &b);
+        struct store *s = store_new();
+        assert_int_equal(store_load_row(s, ROW_NODES, 1, b.data, b.len), -EPROTO);
+        store_free(s);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_rows_keep_what_is_not_known),
                 cmocka_unit_test(test_changed_objects_keep_what_is_not_known),
+                cmocka_unit_test(test_what_must_be_understood_is_not_taken),
         };
 
         return cmocka_run_group_tests_name("future", tests, NULL, NULL);
