@@ -73,7 +73,7 @@ listens() { host_run "$1" ss -Htnl "sport = :7377" | grep -q .; }
         restart m2
         is_sealed m2
         grep -q "manager is locked: run swarmctl swarm unlock" "$CLUSTER/log/m2"
-        ! listens m2
+        run ! listens m2
         for c in "service ls" "swarm join-token worker" "swarm unlock-key" "node ls" "swarm update --autolock=false"; do
                 expect_fail 1 "manager is locked: run swarmctl swarm unlock" ctl_of m2 $c
         done

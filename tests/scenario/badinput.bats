@@ -89,7 +89,9 @@ ended() { has_state "$1" Failed || has_state "$1" Rejected; }
 @test "wrong flags of an agent are refused before it touches anything" {
         for flag in "--label 'a b=c'" "--label =x" "--join nowhere" "--advertise x" "--hostname 'a b'" "--log-level loud" "--no-such x"; do
                 eval "run timeout 5 '$BUILD/swarm-agent' --data-dir '$CLUSTER/n8' $flag"
-                [ "$status" = 2 ] && [ "${#lines[@]}" -le 2 ] && [[ "${lines[0]}" = "swarm-agent: "*"${flag%% *}"* ]]
+                [ "$status" = 2 ]
+                [ "${#lines[@]}" -le 2 ]
+                [[ "${lines[0]}" = "swarm-agent: "*"${flag%% *}"* ]]
                 [ ! -e "$CLUSTER/n8" ]
         done
 }

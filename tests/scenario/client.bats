@@ -96,7 +96,7 @@ manager_restart() {
         touch "$CLUSTER/ask/now"
         wait_for 30 "the first line of the other" has_said late
         [ "$(grep -c late "$out")" = 1 ]
-        ! grep -q early "$out"
+        run ! grep -q early "$out"
         kill "$(pgrep -P "$begun" swarmctl)"
 }
 

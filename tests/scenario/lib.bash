@@ -1,6 +1,7 @@
 # What the scenario tests share: a cluster a file (setup_file), and checks that say what they saw.
 # shellcheck source=deploy/demo/lib.sh
 . "$BATS_TEST_DIRNAME/../../deploy/demo/lib.sh"
+bats_require_minimum_version 1.5.0 # "run !": a plain "!" fails no test, unless it is its last line
 
 # cluster_for_file N [AGENT FLAG...]: in setup_file.
 cluster_for_file() {

@@ -124,7 +124,22 @@ sub check_line {
         }
 }
 
+# Lines of a test script that look like a check, and fail no test: bash passes over a failing "!",
+# and over a failing part of an && list that is not its last. As the last line of a function they
+# are its result. Lines within a quoted script of several lines are not told from others.
+sub check_assertion {
+        for my $path (@files) {
+                my @l = lines_of($path);
+                for my $i (0 .. $#l) {
+                        next if ($l[$i + 1] // '') =~ /^\}/ || $l[$i] =~ /\|\|/;
+                        my $is_list = $l[$i] =~ /^\s*\[\[? .*? \]\]? && (?:.* && )?(\S+)[^&]*$/
+                                && $1 =~ /^(!|\[\[?|grep|cmp|diff|ctl\w*)$/;
+                        print "$path:", $i + 1, ": fails no test: $l[$i]\n" if $is_list || $l[$i] =~ /^\s*!\s/;
+                }
+        }
+}
+
 my %check = (includes => \&check_includes, homes => \&check_homes, banned => \&check_banned,
         file => \&check_file, header => \&check_header, function => \&check_function,
-        line => \&check_line);
+        line => \&check_line, assertion => \&check_assertion);
 ($check{$rule} or die "tidy: no rule $rule\n")->();

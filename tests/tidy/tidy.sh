@@ -27,11 +27,13 @@ each() { xargs -0 -n 10 -P "$(nproc)" bash -c '"$@"' - "$@" 2>&1; }
 
 mapfile -t files < <(git ls-files --cached --others --exclude-standard '*.c' '*.h' |
         while read -r f; do [ -f "$f" ] && echo "$f"; done)
-mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' '*.bats' .ci/run Makefile)
+mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' '*.bats' '*.bash' .ci/run Makefile)
 
 for r in includes homes banned file header function line; do
         perl tests/tidy/rules.pl "$r" "${files[@]}" | rule "$r"
 done
+printf '%s\n' "${scripts[@]}" | grep -E '\.(bats|bash)$' |
+        xargs -d '\n' perl tests/tidy/rules.pl assertion | rule assertion
 compiles_alone() {
         local h
         for h in "$@"; do

@@ -266,24 +266,24 @@ static void test_read_only(void **state)
 
 static void test_limits(void **state)
 {
+        const bool is_v1 = access("/sys/fs/cgroup/memory", F_OK) == 0;
         char *argv[] = {"sh", "-c",
-                        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes "
-                        "/sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/pids/pids.max; "
-                        "ulimit -n",
+                        is_v1 ? "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes "
+                                "cpu/cpu.cfs_quota_us pids/pids.max; ulimit -n"
+                              : "cd /sys/fs/cgroup; cat memory.max cpu.max pids.max; ulimit -n",
                         NULL};
         struct container_config c = rig_config(&rig, argv);
         struct container_ulimit u = {"nofile", 123, 456};
 
         (void)state;
-        if (access("/sys/fs/cgroup/memory", F_OK) < 0)
-                argv[2] = (char[]){"echo 33554432; echo 50000; echo 17; ulimit -n"};
         c.memory_bytes = 32 << 20;
         c.nano_cpus = NANO_PER_CPU / 2;
         c.pids = 17;
         c.ulimits = &u;
         c.n_ulimits = 1;
         assert_int_equal(rig_run_config(&rig, &c), 0);
-        assert_string_equal(rig_output, "33554432\n50000\n17\n123\n");
+        assert_string_equal(rig_output, is_v1 ? "33554432\n50000\n17\n123\n"
+                                              : "33554432\n50000 100000\n17\n123\n");
         u.soft = u.hard = INT64_MAX / 2; /* more than the kernel's fs.nr_open */
         assert_fails(&c, EPERM, "task web.1: ulimit nofile: operation not permitted");
 }
