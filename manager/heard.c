@@ -36,7 +36,7 @@ struct news {
         int64_t now_ms;
 };
 
-static void gather(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms)
+static void gather(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms, bool is_gone)
 {
         struct news *news = arg;
         struct node *node = store_find_node_by_key(news->store, key);
@@ -50,6 +50,7 @@ static void gather(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms
         }
         id_encode(node->id, news->ids[news->n]);
         swarm__heard_node__init(&news->nodes[news->n]);
+        news->nodes[news->n].is_gone = is_gone;
         news->nodes[news->n++].ago_ms = news->now_ms - heard_ms;
 }
 
@@ -96,7 +97,8 @@ static void tell(struct turn *turn, const Swarm__HeardNodes *m, int64_t said_ms)
 
         for (size_t i = 0; i < m->n_nodes; i++)
                 if (wire_get_id(&m->nodes[i]->node_id, &id) == 0 && m->nodes[i]->ago_ms >= 0)
-                        turn_input_heard(turn, id, said_ms - m->nodes[i]->ago_ms);
+                        turn_input_heard(turn, id, said_ms - m->nodes[i]->ago_ms,
+                                         m->nodes[i]->is_gone);
 }
 
 /* It may come before this manager knows that all have agreed on it. */
@@ -114,13 +116,13 @@ struct own {
         struct turn *turn;
 };
 
-static void tell_own(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms)
+static void tell_own(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms, bool is_gone)
 {
         struct own *own = arg;
         struct node *node = store_find_node_by_key(own->store, key);
 
         if (node)
-                turn_input_heard(own->turn, node->id, heard_ms);
+                turn_input_heard(own->turn, node->id, heard_ms, is_gone);
 }
 
 void heard_begin(struct heard *h, struct turn *turn, struct store *store, int64_t now_ms)

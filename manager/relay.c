@@ -574,9 +574,7 @@ int64_t relay_run(struct relay *r, int64_t now_ms)
         return TIME_NEVER;
 }
 
-void relay_heard(struct relay *r, int64_t now_ms,
-                 void (*fn)(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms),
-                 void *arg)
+void relay_heard(struct relay *r, int64_t now_ms, relay_heard_fn *fn, void *arg)
 {
         struct gone *g;
         struct conn *c;
@@ -584,10 +582,10 @@ void relay_heard(struct relay *r, int64_t now_ms,
 
         drop_old_gone(r, now_ms);
         LIST_FOREACH (g, &r->gone, link)
-                fn(arg, g->key, g->heard_ms);
+                fn(arg, g->key, g->heard_ms, true);
         MAP_FOREACH (c, i, &r->by_number)
                 if (is_local_agent(c) && c->heard_ms >= now_ms - RELAY_HEARD_MS)
-                        fn(arg, c->key, c->heard_ms);
+                        fn(arg, c->key, c->heard_ms, false);
 }
 
 /* --- its life -----------------------------------------------------------------------------------

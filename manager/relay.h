@@ -73,8 +73,8 @@ int relay_send(struct relay *r, uint64_t number, const uint8_t *p, size_t n);
 void relay_drop(struct relay *r, uint64_t number);
 /* Keys of agents that spoke here within RELAY_HEARD_MS, also when their connection is gone, and
  * when they were last heard: mono ms. A key may come several times. */
-void relay_heard(struct relay *r, int64_t now_ms,
-                 void (*fn)(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms),
-                 void *arg);
+typedef void relay_heard_fn(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms,
+                            bool is_gone);
+void relay_heard(struct relay *r, int64_t now_ms, relay_heard_fn *fn, void *arg);
 /* A Request begins with a number, an AgentMessage never does. */
 bool relay_is_request(const uint8_t *p, size_t n);

@@ -36,6 +36,7 @@ struct input {
         struct peer from;
         uint8_t key[32];
         int64_t heard_ms; /* INPUT_HEARD */
+        bool is_gone;     /* likewise */
         size_t len;
         uint8_t bytes[];
 };
@@ -184,9 +185,12 @@ void turn_input_agent_lost(struct turn *t, struct id node)
         queue(t, INPUT_AGENT_LOST, (struct peer){.node = node}, NULL, 0);
 }
 
-void turn_input_heard(struct turn *t, struct id node, int64_t heard_ms)
+void turn_input_heard(struct turn *t, struct id node, int64_t heard_ms, bool is_gone)
 {
-        queue(t, INPUT_HEARD, (struct peer){.node = node}, NULL, 0)->heard_ms = heard_ms;
+        struct input *in = queue(t, INPUT_HEARD, (struct peer){.node = node}, NULL, 0);
+
+        in->heard_ms = heard_ms;
+        in->is_gone = is_gone;
 }
 
 void turn_managers_changed(struct turn *t)
@@ -218,7 +222,7 @@ static void hear(struct turn *t, struct now now, const struct input *in, struct 
         case INPUT_CLIENT_GONE: api_on_client_gone(t->api, in->from.connection); break;
         case INPUT_AGENT_LOST: dispatcher_on_lost(t->dispatcher, in->from.node); break;
         case INPUT_HEARD:
-                dispatcher_on_heard(t->dispatcher, now, in->from.node, in->heard_ms);
+                dispatcher_on_heard(t->dispatcher, now, in->from.node, in->heard_ms, in->is_gone);
                 break;
         }
         wire_arena_reset(&t->arena);

@@ -111,8 +111,9 @@ void turn_input_agent_lost(struct turn *t, struct id node);
 /* turn_config.managers are others now: each agent is told with its next heartbeat. */
 void turn_managers_changed(struct turn *t);
 /* Another manager, or this one before it led, heard the node last at that mono time of this
- * machine: it is not waited for as long as one of which nothing is known. */
-void turn_input_heard(struct turn *t, struct id node, int64_t heard_ms);
+ * machine: it is not waited for as long as one of which nothing is known. is_gone: and saw its
+ * connection end, so that it may have spoken to yet another one since. */
+void turn_input_heard(struct turn *t, struct id node, int64_t heard_ms, bool is_gone);
 bool turn_has_inputs(const struct turn *t);
 
 /* Runs one turn. Changes are in the store's list, effects are appended to ret_effects (in order).

@@ -126,6 +126,7 @@ struct dispatcher *dispatcher_new(struct store *store, struct logs *logs,
         d->config = *config;
         d->batch = batch_new();
         list_init(&d->awaited);
+        list_init(&d->told);
         list_init(&d->live);
         list_init(&d->suspect);
         list_init(&d->down);
@@ -474,12 +475,13 @@ void dispatcher_managers_changed(struct dispatcher *d)
         d->managers++;
 }
 
-void dispatcher_on_heard(struct dispatcher *d, struct now now, struct id node_id, int64_t heard_ms)
+void dispatcher_on_heard(struct dispatcher *d, struct now now, struct id node_id, int64_t heard_ms,
+                         bool is_gone)
 {
         struct node *node = store_find_node(d->store, node_id);
 
         if (node && node->session)
-                liveness_was_heard(d, node->session, now, heard_ms);
+                liveness_was_heard(d, node->session, now, heard_ms, is_gone);
 }
 
 /* --- what agents are told -----------------------------------------------------------------------

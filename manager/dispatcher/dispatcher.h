@@ -26,7 +26,8 @@ void dispatcher_on_message(struct dispatcher *d, struct now now, struct peer fro
 /* A message to or from the node was lost: its session ends, so that all is told anew. */
 void dispatcher_on_lost(struct dispatcher *d, struct id node);
 /* The node was last heard then, mono, at some manager. */
-void dispatcher_on_heard(struct dispatcher *d, struct now now, struct id node, int64_t heard_ms);
+void dispatcher_on_heard(struct dispatcher *d, struct now now, struct id node, int64_t heard_ms,
+                         bool is_gone);
 /* turn_config.managers are others now. */
 void dispatcher_managers_changed(struct dispatcher *d);
 /* Judges who is silent. To be called only when all that had arrived was heard. Stops early when the

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "manager/dispatcher/dispatcher.h"
+#include "shared/net/net.h"
 
 #define ASSIGN_TASKS_MAX  1024       /* of one message */
 #define ASSIGN_BYTES_MAX  (1u << 20) /* likewise, when it is closed; one spec may go beyond */
@@ -11,10 +12,11 @@
 #define BEATS_AT_ONCE     64         /* nodes that are asked to be heard at the same moment */
 #define RECONNECT_MS      3000       /* what agents need to find a manager that started */
 #define HEARD_GRACE_MS    2000       /* and to speak here when another manager has heard them */
-#define STALL_MS          1000       /* woken later than this, we were the one that was silent */
-#define TWIN_MS                                                            \
-        600000 /* a second machine with a node's key is refused, until the \
-                  first is silent for so long */
+/* Or, when it lost sight of them. */
+#define GONE_GRACE_MS (NET_VANISHED_MS + RECONNECT_MS)
+#define STALL_MS      1000 /* woken later than this, we were the one that was silent */
+/* A second machine with a node's key is refused until the first is silent for so long. */
+#define TWIN_MS             600000
 #define NODE_ORPHAN_MS      (24 * 3600 * 1000LL) /* down so long, its tasks are given up */
 #define STATUS_TEXT_MAX     512                  /* bytes of a task's message or error */
 #define REPORT_AHEAD_MAX_MS (24 * 3600 * 1000LL) /* an agent's clock is not believed beyond */
@@ -48,9 +50,11 @@ struct session {
 
         struct twin twin;
 
-        bool is_awaited;       /* this manager has not heard it yet, at most was told of it */
+        bool is_awaited;       /* this manager has not heard it yet, at most was told of it: */
+        bool is_told;          /* so it was */
         struct list live_link; /* of dispatcher's lists but tell; each in order of heard_ms */
-        int64_t heard_ms;      /* mono; in .down: when it was declared down */
+        int64_t heard_ms;      /* mono; to come while it is given time to speak;
+                                  in .down: when it was declared down */
 
         struct list tell_link; /* dispatcher.tell: there is something to send */
         bool needs_complete;
@@ -83,8 +87,9 @@ struct dispatcher {
         uint64_t managers; /* version of config.managers */
 
         struct list awaited;              /* ready once, and not heard of since the start */
+        struct list told;                 /* told of, not yet in their places in live */
         struct list live, suspect, down;  /* struct session */
-        size_t live_count, suspect_count; /* live: also those that are awaited */
+        size_t live_count, suspect_count; /* live: also those that are awaited or told of */
         size_t mass_down_count;           /* declared down in the mass failure that goes on */
         int64_t begun_ms;                 /* when this manager began to lead */
         int64_t floor_ms;                 /* nobody counts as heard earlier than this */
@@ -102,7 +107,8 @@ int64_t dispatcher_setting_ms(int64_t value, int64_t standard);
 const Swarm__ClusterSettings *dispatcher_settings(struct dispatcher *d);
 void liveness_heard(struct dispatcher *d, struct session *s, struct now now);
 /* Elsewhere, before: counts for one of which nothing was heard here. */
-void liveness_was_heard(struct dispatcher *d, struct session *s, struct now now, int64_t heard_ms);
+void liveness_was_heard(struct dispatcher *d, struct session *s, struct now now, int64_t heard_ms,
+                        bool is_gone);
 /* When its next heartbeat is to come, from now. */
 int64_t liveness_next_beat_ms(struct dispatcher *d, const struct node *node, struct now now);
 void liveness_forget(struct dispatcher *d, struct session *s);

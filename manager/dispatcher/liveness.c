@@ -12,6 +12,7 @@
  * ourselves were stopped (woken much later than asked), everyone gets a full period again.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "manager/dispatcher/dispatcher_internal.h"
 #include "shared/base/mem.h"
@@ -51,44 +52,64 @@ void liveness_heard(struct dispatcher *d, struct session *s, struct now now)
 {
         liveness_forget(d, s);
         s->heard_ms = now.mono_ms;
-        s->is_awaited = false;
+        s->is_awaited = s->is_told = false;
         list_push_back(&d->live, &s->live_link);
         d->live_count++;
         if (s->node->state != NODE_READY)
                 store_set_node_state(d->store, s->node, NODE_READY, NULL, now.wall_ms);
 }
 
-static void list_in_order(struct dispatcher *d, struct session *s)
-{
-        struct list *before = &d->live;
-        struct session *other;
-
-        LIST_FOREACH (other, &d->live, live_link) {
-                if (other->heard_ms >= s->heard_ms)
-                        break;
-                before = &other->live_link;
-        }
-        list_push_front(before, &s->live_link);
-        d->live_count++;
-}
-
 /* Managers may tell of one node: it has spoken to one after the other, and the newest word counts.
- * However old that is, the node gets HEARD_GRACE_MS to speak here. */
-void liveness_was_heard(struct dispatcher *d, struct session *s, struct now now, int64_t told_ms)
+ * However old that is, the node gets its grace to speak here. One that was lost sight of may have
+ * gone to a manager whose machine has vanished since: it first has to see that. */
+void liveness_was_heard(struct dispatcher *d, struct session *s, struct now now, int64_t told_ms,
+                        bool is_gone)
 {
         int64_t down_ms = dispatcher_setting_ms(dispatcher_settings(d)->down_ms, DEFAULT_DOWN_MS);
-        int64_t oldest_ms = now.mono_ms - MAX(down_ms - HEARD_GRACE_MS, 0);
-        bool was_told = s->heard_ms <= now.mono_ms;
+        int64_t grace_ms = is_gone ? GONE_GRACE_MS : HEARD_GRACE_MS;
+        int64_t oldest_ms = now.mono_ms + grace_ms - down_ms;
 
-        told_ms = MIN(MAX(told_ms, oldest_ms), now.mono_ms);
+        told_ms = MAX(MIN(told_ms, now.mono_ms), oldest_ms);
         if (!s->is_awaited || s->node->state == NODE_DOWN || !list_is_linked(&s->live_link) ||
-            (was_told && told_ms <= s->heard_ms))
+            (s->is_told && told_ms <= s->heard_ms))
                 return;
         liveness_forget(d, s);
+        s->is_told = true;
         s->heard_ms = told_ms;
-        list_in_order(d, s);
+        list_push_back(&d->told, &s->live_link);
+        d->live_count++;
         if (s->node->state != NODE_READY)
                 store_set_node_state(d->store, s->node, NODE_READY, NULL, now.wall_ms);
+}
+
+static int by_heard(const void *a, const void *b)
+{
+        const struct session *x = *(struct session *const *)a, *y = *(struct session *const *)b;
+
+        return x->heard_ms != y->heard_ms ? (x->heard_ms < y->heard_ms ? -1 : 1)
+                                          : id_compare(x->node->id, y->node->id);
+}
+
+/* All that were told of go to their places at once: they may be thousands. */
+static void place_told(struct dispatcher *d)
+{
+        struct session **told;
+        size_t n = 0;
+        struct list *l, *at = d->live.prev;
+
+        if (list_is_empty(&d->told))
+                return;
+        told = xnew_array(struct session *, d->live_count);
+        while ((l = list_pop_front(&d->told)))
+                told[n++] = LIST_ITEM(l, struct session, live_link);
+        qsort(told, n, sizeof(*told), by_heard);
+        while (n-- > 0) {
+                while (at != &d->live &&
+                       LIST_ITEM(at, struct session, live_link)->heard_ms > told[n]->heard_ms)
+                        at = at->prev;
+                list_push_front(at, &told[n]->live_link);
+        }
+        free(told);
 }
 
 /* Nodes are asked to speak in groups, each at its moment of the period: what arrives together costs
@@ -211,6 +232,7 @@ int64_t dispatcher_check(struct dispatcher *d, struct now now, size_t change_max
 {
         if (d->check_ms != TIME_NEVER && now.mono_ms - d->check_ms > STALL_MS)
                 d->floor_ms = now.mono_ms;
+        place_told(d);
         int64_t due = check_live(d, &d->live, now);
         due = MIN(due, check_live(d, &d->awaited, now));
         due = MIN(due, check_suspect(d, now, change_max));

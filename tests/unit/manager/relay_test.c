@@ -16,15 +16,17 @@ static const uint8_t AGENT_MESSAGE[] = {0x0a, 0x00}, REQUEST[] = {0x08, 0x01};
 struct heard {
         int n;
         int64_t newest_ms[3]; /* by the key's first byte; 0: not heard */
+        bool is_gone[3];      /* likewise, of any word */
 };
 
-static void on_heard(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms)
+static void on_heard(void *arg, const uint8_t key[NET_KEY_BYTES], int64_t heard_ms, bool is_gone)
 {
         struct heard *h = arg;
 
         assert_in_range(key[0], 0, 2);
         h->n++;
         h->newest_ms[key[0]] = MAX(h->newest_ms[key[0]], heard_ms);
+        h->is_gone[key[0]] |= is_gone;
 }
 
 static void on_input(void *arg UNUSED, const struct relay_sender *from UNUSED,
@@ -64,6 +66,7 @@ static void test_heard(void **state UNUSED)
         assert_int_equal(h.n, 2);
         assert_int_equal(h.newest_ms[0], 1000);
         assert_int_equal(h.newest_ms[1], 1500);
+        assert_false(h.is_gone[0] || h.is_gone[1]);
         /* one that is gone was heard all the same, and again over another connection */
         relay_on_gone(r, 10);
         relay_on_gone(r, 11);
@@ -74,6 +77,7 @@ static void test_heard(void **state UNUSED)
         assert_int_equal(h.newest_ms[0], 1000);
         assert_int_equal(h.newest_ms[1], 3000);
         assert_int_equal(h.newest_ms[2], 0);
+        assert_true(h.is_gone[0] && h.is_gone[1]);
         /* but not for ever */
         h = heard_at(r, 1001 + RELAY_HEARD_MS);
         assert_int_equal(h.newest_ms[0], 0);
