@@ -160,7 +160,7 @@ static void test_watch_of_many(void **state UNUSED)
         core_add_node(&r, "w3", &n3);
         core_add_service(&r, "web", 120000);
         watch(&r, "web");
-        for (int i = 0; i < 20 && r.due <= r.now.mono_ms; i++)
+        for (int i = 0; i < 100 && r.due <= r.now.mono_ms; i++)
                 core_run(&r);
         for (const Swarm__Response *m; (m = take(&r));) {
                 placed = m->progress->by_state[TASK_ASSIGNED / 64];
