@@ -233,7 +233,11 @@ static int64_t look_for_members(struct driver *d, int64_t now_ms)
         } else if (d->ask_at == TIME_NEVER) {
                 d->ask_at = now_ms + pause_ms;
         } else if (now_ms >= d->ask_at && is_outside) {
-                fail(d, "no manager has taken this one in: was its node demoted?");
+                _cleanup_free_ char *text = xasprintf(
+                        "cannot be reached at %s, it seems: no manager has taken this one in (is "
+                        "--advertise its address? or was its node demoted or removed?)",
+                        d->config.address);
+                fail(d, text);
         } else if (now_ms >= d->ask_at) {
                 d->ask_at = now_ms + pause_ms;
                 ask_all(d, s->id);

@@ -75,6 +75,7 @@ static void on_node(void *arg, struct node *node, enum change_kind kind)
 {
         struct dispatcher *d = arg;
 
+        newcomers_on_node(d, node);
         if (kind != CHANGE_REMOVED)
                 return;
         struct removed_node *r = xnew(struct removed_node);

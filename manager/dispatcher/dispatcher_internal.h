@@ -2,6 +2,7 @@
 #pragma once
 
 #include "manager/dispatcher/dispatcher.h"
+#include "manager/dispatcher/newcomers_internal.h"
 #include "shared/net/net.h"
 
 #define ASSIGN_TASKS_MAX  1024       /* of one message */
@@ -97,6 +98,7 @@ struct dispatcher {
         bool is_waiting;                  /* marking down waits: most are silent */
         char warning[160];
 
+        struct newcomers newcomers;
         struct list tell;          /* sessions */
         struct list removed_nodes; /* struct removed_node: to be told so */
         struct batch *batch;       /* the message being put together */

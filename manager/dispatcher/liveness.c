@@ -238,7 +238,7 @@ int64_t dispatcher_check(struct dispatcher *d, struct now now, size_t change_max
         due = MIN(due, check_suspect(d, now, change_max));
         due = MIN(due, check_down(d, now, change_max));
         d->check_ms = due;
-        return due;
+        return MIN(due, newcomers_check(d, now));
 }
 
 const char *dispatcher_warning(struct dispatcher *d)

@@ -40,6 +40,7 @@ connected() { host_run "$1" ss -Htn state established dst "$(host_address "$2"):
 web_tasks() { ctl service ps web -q | wc -l; }
 manager_of() { host_run "$1" pgrep -f "^$BUILD/swarm-manager --data-dir $CLUSTER/$1\$"; }
 manager_row_is() { ctl manager ls --format '{{.Hostname}} {{.Status}} {{.Role}} {{.ManagerStatus}}' | grep -qx "$1"; }
+manager_is_gone() { ! ctl node ls --format "{{.Hostname}}" | grep -qx "$1"; }
 managers_are() { [ "$(ctl manager ls --format '{{.Hostname}}' | tr '\n' ' ')" = "$1" ]; }
 all_have_all() { [ "$(ctl manager ls --format '{{.Role}} {{.Behind}}' | grep -cx 'Voter 0')" = 3 ]; }
 four_run() { [ "$(all_pids | wc -l)" = 4 ]; }
@@ -238,4 +239,19 @@ m3 10.77.0.3:7377 Ready" ]
         expect_fail 1 "manager $(leader): cannot be removed: it is the only manager" ctl manager rm --force "$(leader)"
         manager_is "$(leader)" leader
         service_running web 4
+}
+
+@test "a manager that cannot be reached where it says leaves nothing behind" {
+        host_add m4 10.77.0.4
+        daemon_start m4 m4 "$BUILD/swarm-manager" --data-dir "$CLUSTER/m4" --hostname m4 --advertise 10.77.0.99 \
+                --join "$(host_address "$CTL"):7377" --token "$(ctl swarm join-token -q manager)"
+        wait_for 10 "m4 in the list" manager_is m4 unreachable
+        wait_for 30 "its end" process_is_gone "$(daemon_pid m4)"
+        rm "$CLUSTER/pids/m4"
+        tail -n 1 "$CLUSTER/log/m4" | grep -q "cannot be reached at 10.77.0.99:7377"
+        wait_for 15 "no m4 in the list" manager_is_gone m4
+        # With its own address it is taken in.
+        daemon_start m4 m4 "$BUILD/swarm-manager" --data-dir "$CLUSTER/m4" --hostname m4 --advertise 10.77.0.4 \
+                --join "$(host_address "$CTL"):7377" --token "$(ctl swarm join-token -q manager)"
+        wait_for 20 "m4 a manager" manager_is m4 reachable
 }
