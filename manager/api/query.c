@@ -270,18 +270,14 @@ int on_service_get(struct call *c)
  */
 static bool task_matches(const Swarm__ListRequest *m, struct task *t)
 {
-        static const char running[] = "running";
         struct id_text id = id_text(t->id), node_id = {{0}};
         _cleanup_free_ char *name = task_name(t);
-        const char *desired =
-                t->desired <= TASK_RUNNING ? running : task_state_name((enum task_state)t->desired);
         struct filter_value values[] = {
                 {"id", id.s, true},
                 {"name", name, true},
                 {"service", t->service->name, false},
                 {"node", t->node ? node_hostname(t->node) : NULL, false},
                 {"node", t->node ? node_id.s : NULL, true},
-                {"desired-state", desired, false},
                 {"desired-state", task_state_name((enum task_state)t->desired), false},
                 /* what a service removed or replaced is "shutdown" to people */
                 {"desired-state", t->desired > TASK_RUNNING ? "shutdown" : NULL, false},

@@ -347,6 +347,13 @@ static size_t count_tasks(struct core *r, const char *key, const char *value)
         return m->tasks->n_tasks;
 }
 
+static struct task *any_task(struct core *r)
+{
+        size_t i = 0;
+
+        return map_next(store_tasks(r->store), &i);
+}
+
 static void test_filters(void **state UNUSED)
 {
         Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
@@ -366,6 +373,11 @@ static void test_filters(void **state UNUSED)
         assert_int_equal(count_tasks(&r, "node", "w2"), 0);
         assert_int_equal(count_tasks(&r, "desired-state", "running"), 5);
         assert_int_equal(count_tasks(&r, "desired-state", "shutdown"), 0);
+        core_status(&r, &n, 1, 1, any_task(&r)->id, TASK_FAILED, "exit 1");
+        core_run(&r); /* its successor waits for its start */
+        assert_int_equal(count_tasks(&r, "desired-state", "running"), 4);
+        assert_int_equal(count_tasks(&r, "desired-state", "Ready"), 1);
+        assert_int_equal(count_tasks(&r, "desired-state", "shutdown"), 1);
 
         /* several of one key: any; several keys: all */
         f[0].key = f[1].key = (char *)"name";
