@@ -84,6 +84,7 @@ void agent_options_done(struct agent_options *o)
 {
         config_done(&PROGRAM, o);
         free(o->unpack);
+        buf_done(&o->to_keep);
 }
 
 static int check_join(const struct agent_options *o, struct err *err)
@@ -257,6 +258,13 @@ static int recall(struct agent_options *o, const char *path, struct err *err)
         return r;
 }
 
+static void write_kept(struct agent_options *o)
+{
+        for (size_t i = 0; i < ARRAY_SIZE(FLAGS); i++)
+                if (is_kept(FLAGS[i].name))
+                        write_flag(&o->to_keep, &FLAGS[i], (const char *)o + FLAGS[i].offset);
+}
+
 static bool is_written(const char *path, const struct buf *b)
 {
         _cleanup_buf_ struct buf now = {0};
@@ -266,17 +274,14 @@ static bool is_written(const char *path, const struct buf *b)
 }
 
 /* A node whose disk is full must come back to its containers: then the earlier settings stay. */
-static int remember(const struct agent_options *o, const char *path, struct err *err)
+int agent_options_keep(const struct agent_options *o, struct err *err)
 {
-        _cleanup_buf_ struct buf b = {0};
-        int r;
+        _cleanup_free_ char *path = xasprintf("%s/agent/settings", o->data_dir);
+        const struct buf *b = &o->to_keep;
 
-        for (size_t i = 0; i < ARRAY_SIZE(FLAGS); i++)
-                if (is_kept(FLAGS[i].name))
-                        write_flag(&b, &FLAGS[i], (const char *)o + FLAGS[i].offset);
-        if (is_written(path, &b) || (b.len == 0 && access(path, F_OK) < 0))
+        if (is_written(path, b) || (b->len == 0 && access(path, F_OK) < 0))
                 return 0;
-        r = io_write_file_atomic(AT_FDCWD, path, b.data, b.len, 0600);
+        int r = io_write_file_atomic(AT_FDCWD, path, b->data, b->len, 0600);
         if (r == -ENOSPC && access(path, F_OK) == 0) {
                 log_warn("the next start will not know what this one was told error=%s path=%s",
                          err_name(r), path);
@@ -302,10 +307,9 @@ int agent_options_recall(struct agent_options *o, struct err *err)
         _cleanup_free_ char *path = xasprintf("%s/agent/settings", o->data_dir);
         int r = recall(o, path, err);
 
-        if (r == 0)
-                r = remember(o, path, err);
         if (r < 0)
                 return r;
+        write_kept(o);
         open_empty(o);
         if (!o->hostname)
                 o->hostname = default_hostname();

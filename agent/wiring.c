@@ -65,6 +65,7 @@ struct daemon {
         bool is_twin;  /* refused, and that was said: another machine has its key */
         bool has_lost; /* a message in this round */
         bool is_disk_full;
+        bool has_kept; /* its options */
 };
 
 /* --- the round -----------------------------------------------------------------------------------
@@ -237,10 +238,15 @@ static void on_broken(void *arg)
         lose_manager(arg, "the connection to the manager is lost");
 }
 
+/* A node that joins keeps what it was told only once it was taken in. */
 static void on_connected(void *arg)
 {
         struct daemon *d = arg;
+        struct err err = {0};
 
+        if (!d->has_kept && agent_options_keep(d->options, &err) < 0)
+                log_warn("the next start will not know what this one was told: %s", err.text);
+        d->has_kept = true;
         containers_set_node(d->containers, link_node(d->link));
         agent_on_connected(d->core, time_now());
 }
@@ -629,6 +635,10 @@ static int open_parts(struct daemon *d, struct err *err)
         r = open_containers(d, err);
         if (r == 0)
                 r = take_over(d, err);
+        if (r == 0 && !id_is_zero(link_node(d->link))) {
+                r = agent_options_keep(d->options, err);
+                d->has_kept = r == 0;
+        }
         if (r == 0) /* the newest hook goes first: before the network looks for messages to send */
                 d->hook = loop_hook_new(d->loop, on_round_end, NULL, d);
         return r;
@@ -676,6 +686,8 @@ static void on_reload(void *arg, int signum UNUSED)
                 r = agent_options_recall(&fresh, &err);
         if (r == 0)
                 r = agent_describe(&fresh, &description, &err);
+        if (r == 0)
+                r = agent_options_keep(&fresh, &err);
         if (r == 0) {
                 Swarm__NodeDescription *old = d->description;
 
@@ -687,6 +699,7 @@ static void on_reload(void *arg, int signum UNUSED)
                 wire_free(old);
         } else {
                 log_warn("settings stay as they are: %s", err.text);
+                wire_free(description);
         }
         agent_options_done(&fresh);
 }

@@ -49,7 +49,8 @@ static void start(const char *line, const char *expected)
         struct err err = {0};
         _cleanup_buf_ struct buf b = {0};
 
-        if (parse(line, &o, &err) < 0 || agent_options_recall(&o, &err) < 0)
+        if (parse(line, &o, &err) < 0 || agent_options_recall(&o, &err) < 0 ||
+            agent_options_keep(&o, &err) < 0)
                 fail_msg("%s: %s", line, err.text);
         if (str_is_equal(o.hostname, "node9"))
                 buf_puts(&b, " node9");
@@ -89,6 +90,21 @@ static void flags_are_remembered_and_set_back(void **state)
         _cleanup_free_ char *path = xasprintf("%s/agent/settings", folder);
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_size, 0);
+}
+
+static void a_start_that_fails_leaves_nothing(void **state)
+{
+        struct agent_options o;
+        struct err err = {0};
+
+        (void)state;
+        start("--label a=1", "a=1");
+        assert_int_equal(parse("--shim /nowhere --label b=2", &o, &err), 0);
+        assert_int_equal(agent_options_recall(&o, &err), 0);
+        assert_int_equal(agent_options_find_programs(&o, &err), -ENOENT);
+        assert_string_equal(err.text, "--shim: /nowhere: no such file or directory");
+        agent_options_done(&o);
+        start("", "a=1");
 }
 
 static void a_file_sets_back_likewise(void **state)
@@ -138,6 +154,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 T(flags_are_remembered_and_set_back),
+                T(a_start_that_fails_leaves_nothing),
                 T(a_file_sets_back_likewise),
                 T(what_cannot_be_is_refused),
         };
