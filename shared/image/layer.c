@@ -20,6 +20,7 @@
 #include "shared/image/stream_internal.h"
 
 #define XATTR_BYTES_MAX 65536
+#define TAR_BLOCK_BYTES 512
 
 struct unpack {
         struct layer_fs fs;
@@ -29,6 +30,7 @@ struct unpack {
         struct layer_path path, link;
         int64_t file_bytes, max_bytes, entries;
         bool is_at_end; /* the tar ended with the entry's data */
+        bool is_ended;  /* by a block of zeros, as a tar is that nothing cut */
 };
 
 static int get_meta(struct archive_entry *e, struct layer_meta *m, struct err *err)
@@ -312,11 +314,22 @@ static int scan_entry(struct unpack *u, struct err *err)
                         : write_data(u, -1, size, err);
 }
 
+static int next_entry(struct unpack *u)
+{
+        if (u->entries > 0) /* what fills the last one's block */
+                archive_read_data_skip(u->tar);
+        int64_t at = archive_filter_bytes(u->tar, 0);
+        int r = archive_read_next_header(u->tar, &u->entry);
+
+        u->is_ended = r == ARCHIVE_EOF && archive_filter_bytes(u->tar, 0) - at >= TAR_BLOCK_BYTES;
+        return r;
+}
+
 static int each_entry(struct unpack *u, int (*fn)(struct unpack *u, struct err *err),
                       struct err *err)
 {
         while (!u->is_at_end) {
-                int r = archive_read_next_header(u->tar, &u->entry);
+                int r = next_entry(u);
 
                 if (r == ARCHIVE_EOF)
                         return 0;
@@ -400,6 +413,8 @@ int layer_scan(int blob_fd, char ret_diff_id[DIGEST_TEXT_LEN + 1], struct err *e
         r = open_blob(u, blob_fd, LAYER_BYTES_MAX, err);
         if (r == 0)
                 r = each_entry(u, scan_entry, err);
+        if (r == 0 && !u->is_ended)
+                r = err_set(err, EBADMSG, "damaged: its end is missing, so it may have been cut");
         if (r == 0)
                 r = stream_finish(u->stream, ret_diff_id, err);
         unpack_free(u);

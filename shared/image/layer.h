@@ -37,6 +37,7 @@ struct layer_result {
 int layer_unpack(int blob_fd, int target_fd, const char *diff_id, int64_t max_bytes,
                  struct layer_result *ret, struct err *err);
 
-/* Reads a layer without unpacking it: would it be taken, as far as its entries tell, and what is
- * its diff id? */
+/* Reads a tar that is to become a layer, without unpacking it: would it be taken, as far as its
+ * entries tell, and what is its diff id? Unlike a layer that has its digest, it must have its end:
+ * one that was cut is told by nothing else. */
 int layer_scan(int blob_fd, char ret_diff_id[DIGEST_TEXT_LEN + 1], struct err *err);
