@@ -14,7 +14,7 @@ int main(int argc, char **argv)
         r = agent_options_parse(argc, argv, &options, stdout, &err);
         if (r < 0) {
                 fprintf(stderr, "swarm-agent: %s\n", err.text);
-                code = 2;
+                code = EXIT_USAGE;
         } else if (r > 0) {
                 code = EXIT_SUCCESS;
         } else {

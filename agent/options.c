@@ -23,6 +23,7 @@
 #include "shared/base/parse.h"
 #include "shared/base/str.h"
 #include "shared/config/config.h"
+#include "shared/identity/identity.h"
 #include "shared/model/model.h"
 #include "shared/wire/wire.h"
 #include "version.h"
@@ -167,7 +168,10 @@ static int check(struct agent_options *o, struct err *err)
         if (*o->data_dir != '/')
                 return err_set(err, EINVAL, "--data-dir: \"%.64s\" is not an absolute path",
                                o->data_dir);
+        struct join_token token;
         int r = check_join(o, err);
+        if (r == 0 && o->token)
+                r = join_token_parse(o->token, &token, err);
         return r < 0 ? r : check_labels(o, err);
 }
 

@@ -614,9 +614,10 @@ static void open_promote(struct daemon *d)
         d->promote = promote_new(d->loop, &c);
 }
 
-static int open_parts(struct daemon *d, struct err *err)
+/* What it was told, now and before, and the link to the cluster, which may lack something of it:
+ * then -EINVAL. */
+static int open_told(struct daemon *d, struct err *err)
 {
-        _cleanup_free_ char *journal = xasprintf("%s/agent/journal.db", d->options->data_dir);
         int r = lock_data_dir(d, err);
 
         if (r == 0)
@@ -626,9 +627,14 @@ static int open_parts(struct daemon *d, struct err *err)
         if (r < 0)
                 return r;
         open_promote(d);
-        r = open_link(d, err);
-        if (r == 0)
-                r = journal_open(journal, &d->journal, err);
+        return open_link(d, err);
+}
+
+static int open_parts(struct daemon *d, struct err *err)
+{
+        _cleanup_free_ char *journal = xasprintf("%s/agent/journal.db", d->options->data_dir);
+        int r = journal_open(journal, &d->journal, err);
+
         if (r < 0)
                 return r;
         make_core(d);
@@ -717,10 +723,11 @@ int agent_run(struct agent_options *o, int argc, char *const *argv)
         d.timer = loop_timer_new(d.loop, on_tick, &d);
         loop_on_signal(d.loop, SIGTERM, on_signal, &d);
         loop_on_signal(d.loop, SIGINT, on_signal, &d);
-        int r = open_parts(&d, &err);
+        int told = open_told(&d, &err), r = told < 0 ? told : open_parts(&d, &err);
+
         if (r < 0 && r != -ECANCELED) {
                 fprintf(stderr, "swarm-agent: %s\n", err.text);
-                d.exit_code = EXIT_FAILURE;
+                d.exit_code = told == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
         } else if (r == 0) {
                 loop_on_signal(d.loop, SIGHUP, on_reload, &d);
                 loop_run(d.loop);

@@ -115,9 +115,7 @@ static int read_token(const struct options *o, struct join_token *ret, struct er
 {
         if (o->token)
                 return join_token_parse(o->token, ret, err);
-        int r = identity_read_cluster_key(o->data_dir, ret->cluster_key, err);
-
-        return r == -ENOENT ? err_set(err, EINVAL, "--join: --token TOKEN is needed, too") : r;
+        return identity_read_cluster_key(o->data_dir, ret->cluster_key, err);
 }
 
 int join_cluster(struct loop *loop, const struct options *o, const struct net_keys *node_keys,

@@ -14,7 +14,7 @@ int main(int argc, char **argv)
         r = options_parse(argc, argv, &options, stdout, &err);
         if (r < 0) {
                 fprintf(stderr, "swarm-manager: %s\n", err.text);
-                code = 2;
+                code = EXIT_USAGE;
         } else if (r > 0) {
                 code = EXIT_SUCCESS;
         } else {

@@ -156,14 +156,20 @@ static bool is_outside(const struct manager *m)
                !m->state.n_entries;
 }
 
-/* Nothing is made for a manager that will not start. */
-static int check_start(struct manager *m, const char *file)
+/* Nothing is made for a manager that will not start: -EINVAL when it was told too little. */
+static int check_start(struct manager *m)
 {
         const struct options *o = m->options;
+        _cleanup_free_ char *file = path_of(m, "manager/swarm.db");
         bool is_first = o->restore || access(file, F_OK) != 0;
+        uint8_t key[NET_KEY_BYTES];
+        struct err ignored = {0};
 
         if (is_first && !o->init && !o->join && !o->restore)
                 return no_cluster(m);
+        if (is_first && o->join && !o->token &&
+            identity_read_cluster_key(o->data_dir, key, &ignored) == -ENOENT)
+                return err_set(&m->err, EINVAL, "--join: --token TOKEN is needed, too");
         if (is_first && !o->advertise)
                 return err_set(&m->err, EINVAL, "--advertise IP[:PORT] is needed with --%s",
                                o->init   ? "init"
@@ -188,13 +194,8 @@ static int open_store(struct manager *m)
 {
         const struct options *o = m->options;
         _cleanup_free_ char *dir = path_of(m, "manager");
-        _cleanup_free_ char *file = path_of(m, "manager/swarm.db");
-        int r = options_take_promotion(m->options, &m->err);
+        int r = o->restore ? restore(m, dir) : 0;
 
-        if (r == 0)
-                r = check_start(m, file);
-        if (r == 0 && o->restore)
-                r = restore(m, dir);
         if (r == 0)
                 r = db_open(dir, &m->db, &m->err);
         if (r == 0)
@@ -449,11 +450,15 @@ int manager_run(struct options *options, int argc, char *const *argv)
         loop_on_signal(m.loop, SIGTERM, on_end, &m);
         loop_on_signal(m.loop, SIGINT, on_end, &m);
         loop_on_signal(m.loop, SIGHUP, on_reload, &m);
-        int r = open_all(&m);
+        int told = options_take_promotion(options, &m.err);
+        if (told == 0)
+                told = check_start(&m);
+        int r = told < 0 ? told : open_all(&m);
         if (r == -ECANCELED) {
                 code = EXIT_SUCCESS;
         } else if (r < 0) {
                 log_error("%s", m.err.text);
+                code = told == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
         } else {
                 loop_run(m.loop);
                 code = driver_exit_code(m.driver);

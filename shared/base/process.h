@@ -1,6 +1,8 @@
 /* process: what our programs ask of the system for themselves. */
 #pragma once
 
+#define EXIT_USAGE 2 /* of a program that was told what cannot be, or too little */
+
 /* As many descriptors as it may have (each connection and container needs some), a heap that gives
  * back what it does not need, and signals that mean nothing here (SIGUSR1, SIGUSR2; SIGHUP until
  * the loop takes it) do nothing. Once, before any thread is started. */

@@ -94,4 +94,8 @@ ended() { has_state "$1" Failed || has_state "$1" Rejected; }
                 [[ "${lines[0]}" = "swarm-agent: "*"${flag%% *}"* ]]
                 [ ! -e "$CLUSTER/n8" ]
         done
+        expect_fail 2 "token: does not begin with SWMT-1-" "$BUILD/swarm-agent" --data-dir "$CLUSTER/n8" --token garbage
+        expect_fail 2 "--join HOST:PORT is needed" "$BUILD/swarm-agent" --data-dir "$CLUSTER/n8" --token "$(ctl swarm join-token -q worker)"
+        rm -r "$CLUSTER/n8"
+        expect_fail 2 "--token is needed" "$BUILD/swarm-agent" --data-dir "$CLUSTER/n8" --join 10.77.0.1:7377
 }

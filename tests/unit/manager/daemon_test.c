@@ -283,8 +283,11 @@ static void test_not_initialised(void **state)
         assert_int_equal(reap(f), 1);
         assert_non_null(strstr(f->text, "no cluster here; --init makes a new one"));
         spawn(f, "--init");
-        assert_int_equal(reap(f), 1);
+        assert_int_equal(reap(f), 2);
         assert_non_null(strstr(f->text, "--advertise IP[:PORT] is needed with --init"));
+        spawn(f, "--join 127.0.0.1:1 --advertise 127.0.0.1");
+        assert_int_equal(reap(f), 2);
+        assert_non_null(strstr(f->text, "--token TOKEN is needed"));
         spawn(f, "--wrong");
         assert_int_equal(reap(f), 2);
         assert_non_null(strstr(f->text, "unknown flag --wrong"));
