@@ -194,7 +194,9 @@ int cgroups_open(struct cgroups *g, const char *parent, struct err *err)
              line = strtok_r(NULL, "\n", &save))
                 r = add_mount(g, line, parent);
         if (r == 0 && !g->unified && g->n_v1 == 0)
-                r = err_set(err, ENOSYS, "no cgroups are mounted");
+                r = err_set(err, ENOSYS,
+                            "no cgroups are mounted below /sys/fs/cgroup (ip netns exec "
+                            "hides them: nsenter --net does not)");
         else if (r == 0 && !g->has_memory && g->unified)
                 enable_controllers(g);
         if (r == 0)
