@@ -126,6 +126,9 @@ static int run_backup(struct ctl *ctl, const struct args *args)
         uint64_t bytes = 0;
         const bool is_there = stat(path, &st) == 0;
 
+        if (str_is_equal(path, "-"))
+                return ctl_usage(ctl, "backup: must be a file: it is begun anew when the leader is "
+                                      "lost, which a pipe cannot be");
         if (is_there && S_ISDIR(st.st_mode))
                 return ctl_fail(ctl, CLIENT_EXIT_REFUSED, "%s: is a folder", path);
         if (is_there && !force)
