@@ -129,7 +129,9 @@ static int check_node_remove(struct call *c, const struct node *node, bool force
 {
         if (node->role == ROLE_MANAGER)
                 return err_set(&c->err, EBUSY, "node %s: is a manager", node_hostname(node));
-        if (!force && node->state != NODE_DOWN)
+        /* One of which this leader has heard nothing is not there: no session, or silent for long.
+         */
+        if (!force && node->state != NODE_DOWN && node->state != NODE_UNKNOWN)
                 return err_set(&c->err, EBUSY, "node %s: is not down: use --force to remove it",
                                node_hostname(node));
         return 0;

@@ -333,6 +333,24 @@ static void test_service_named_twice(void **state UNUSED)
         core_close(&r);
 }
 
+/* A manager of before a restore, say: nothing is heard of it, and it will never be down. */
+static void test_unknown_node_is_removed(void **state UNUSED)
+{
+        Swarm__NodeRemove remove = SWARM__NODE_REMOVE__INIT;
+        struct id_text text = id_text((struct id){7, 1});
+        char *refs[] = {text.s};
+        uint8_t key[32] = {7};
+        struct core r;
+
+        core_open(&r);
+        store_add_node(r.store, (struct id){7, 1}, key, ROLE_WORKER, r.now.wall_ms);
+        remove.n_refs = 1;
+        remove.refs = refs;
+        assert_int_equal(ASK(&r, node_remove, NODE_REMOVE, &remove)->code, 0);
+        assert_null(store_find_node(r.store, (struct id){7, 1}));
+        core_close(&r);
+}
+
 static size_t count_tasks(struct core *r, const char *key, const char *value)
 {
         Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
@@ -982,6 +1000,7 @@ int main(void)
                 cmocka_unit_test(test_node_remove_keeps_history),
                 cmocka_unit_test(test_disk_full),
                 cmocka_unit_test(test_service_named_twice),
+                cmocka_unit_test(test_unknown_node_is_removed),
                 cmocka_unit_test(test_filters),
                 cmocka_unit_test(test_tasks),
                 cmocka_unit_test(test_list_in_parts),
