@@ -301,6 +301,15 @@ static bool is_answered(const uint8_t *p, size_t n)
                kind != SWARM__REQUEST__KIND_CANCEL && kind != SWARM__REQUEST__KIND_LOG_ACKNOWLEDGE;
 }
 
+/* A client that gives up sooner is told before why. */
+static int64_t wait_ms(const uint8_t *p, size_t n)
+{
+        _cleanup_arena_ struct wire_arena arena = {0};
+        const Swarm__Request *q = wire_unpack(&arena, &swarm__request__descriptor, p, n);
+
+        return q && q->wait_ms ? MIN(RELAY_WAIT_MS, (int64_t)q->wait_ms * 3 / 4) : RELAY_WAIT_MS;
+}
+
 static void hold(struct relay *r, struct conn *c, const uint8_t *p, size_t n, int64_t now_ms)
 {
         if (!relay_is_request(p, n))
@@ -311,7 +320,7 @@ static void hold(struct relay *r, struct conn *c, const uint8_t *p, size_t n, in
         }
         struct held *h = xcalloc(1, sizeof(*h) + n);
         h->number = c->number;
-        h->until_ms = now_ms + RELAY_WAIT_MS;
+        h->until_ms = now_ms + wait_ms(p, n);
         h->len = n;
         memcpy(h->bytes, p, n);
         r->held_bytes += sizeof(*h) + n;
@@ -557,6 +566,7 @@ void relay_set_leader(struct relay *r, uint64_t leader, bool is_ready)
 
 int64_t relay_run(struct relay *r, int64_t now_ms)
 {
+        int64_t due_ms = TIME_NEVER;
         struct held *h, *next;
 
         if (!list_is_empty(&r->held))
@@ -564,14 +574,16 @@ int64_t relay_run(struct relay *r, int64_t now_ms)
         LIST_FOREACH_SAFE (h, next, &r->held, link) {
                 struct conn *c = map_get_u64(&r->by_number, h->number);
 
-                if (h->until_ms > now_ms)
-                        return MIN(h->until_ms, now_ms + 100);
+                if (h->until_ms > now_ms) {
+                        due_ms = MIN(due_ms, MIN(h->until_ms, now_ms + 100));
+                        continue;
+                }
                 if (c)
                         refuse(r, c, request_number(h->bytes, h->len), EAGAIN,
                                r->config.no_leader(r->config.arg));
                 drop_held(r, h);
         }
-        return TIME_NEVER;
+        return due_ms;
 }
 
 void relay_heard(struct relay *r, int64_t now_ms, relay_heard_fn *fn, void *arg)

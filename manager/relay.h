@@ -16,7 +16,7 @@
 #include "shared/net/net.h"
 
 #define RELAY_HEARD_MS  10000       /* older news of a node help nobody: it was judged by then */
-#define RELAY_WAIT_MS   10000       /* for a leader; then a request is refused */
+#define RELAY_WAIT_MS   10000       /* for a leader; then a request is refused, or sooner */
 #define RELAY_BYTES_MAX (32u << 20) /* of requests that wait */
 #define RELAY_ASKED_MAX 4096        /* requests of a connection that are not answered yet */
 

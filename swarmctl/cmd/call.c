@@ -111,6 +111,14 @@ void ctl_disconnect(struct ctl *ctl)
         ctl->client = NULL;
 }
 
+/* A manager that waits for something knows then how long it may. */
+static void tell_wait(const struct ctl *ctl, Swarm__Request *q)
+{
+        int64_t left = ctl_time_left(ctl);
+
+        q->wait_ms = left == CLIENT_NO_TIMEOUT ? 0 : (uint32_t)MIN(left, (int64_t)UINT32_MAX);
+}
+
 int ctl_call_try(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret, struct err *err)
 {
         int64_t left = ctl_time_left(ctl);
@@ -120,6 +128,7 @@ int ctl_call_try(struct ctl *ctl, Swarm__Request *q, Swarm__Response **ret, stru
                 return r;
         if (left == 0)
                 return set_timed_out(ctl, err);
+        tell_wait(ctl, q);
         r = client_call(ctl->client, q, left == CLIENT_NO_TIMEOUT ? 0 : left, ret, err);
         return r == -ETIMEDOUT && left != CLIENT_NO_TIMEOUT ? set_timed_out(ctl, err) : r;
 }
@@ -186,7 +195,10 @@ int ctl_stream_try(struct ctl *ctl, Swarm__Request *q, struct client_stream **re
 {
         int r = connect_once(ctl, err);
 
-        return r < 0 ? r : client_stream_open(ctl->client, q, ret, err);
+        if (r < 0)
+                return r;
+        tell_wait(ctl, q);
+        return client_stream_open(ctl->client, q, ret, err);
 }
 
 int ctl_stream_open(struct ctl *ctl, Swarm__Request *q, struct client_stream **ret)

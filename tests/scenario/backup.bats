@@ -110,6 +110,7 @@ first_piece_is_there() { [ -s "$(find "$CLUSTER" -name 'large.part-*')" ]; }
         done
         wait_for 10 "no leader" knows_no_leader "$m"
         expect_fail 3 "the cluster has no leader" ctl_of "$m" backup "$CLUSTER/never"
+        expect_fail 3 "the cluster has no leader" ctl_of "$m" --timeout 3s service ls
         no_parts "$CLUSTER/never"
         "$BUILD/swarmctl" --host "ipc://$CLUSTER/$m/manager.sock" backup "$CLUSTER/never" 3>&- &
         pid=$!

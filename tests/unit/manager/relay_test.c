@@ -310,6 +310,51 @@ static void test_overrun(void **state UNUSED)
         relay_free(rig.relay);
 }
 
+static const char *no_leader(void *arg UNUSED)
+{
+        return "nobody leads";
+}
+
+/* Who tells how long it waits is told before that is over, whoever else waits for longer. */
+static void test_wait(void **state UNUSED)
+{
+        static const struct {
+                uint32_t wait_ms;
+                int64_t refused_ms;
+        } cases[] = {{0, RELAY_WAIT_MS}, {8000, 6000}, {60000, RELAY_WAIT_MS}};
+        struct side s = {0};
+        struct relay *r = relay_new(&(struct relay_config){.id = 1,
+                                                           .arg = &s,
+                                                           .send = on_send,
+                                                           .on_input = count_input,
+                                                           .on_gone = on_gone,
+                                                           .no_leader = no_leader});
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                Swarm__Request q = SWARM__REQUEST__INIT;
+                Swarm__Empty empty = SWARM__EMPTY__INIT;
+                struct net_sender from = {.connection = 9, .key = {7}}, other = {.connection = 10};
+                _cleanup_buf_ struct buf b = {0};
+                int64_t from_ms = 100000 * (int64_t)(i + 1);
+
+                s.n_sent = 0;
+                relay_on_message(r, &other, REQUEST, 2, from_ms);
+                q.number = 5;
+                q.wait_ms = cases[i].wait_ms;
+                q.kind_case = SWARM__REQUEST__KIND_INFO;
+                q.info = &empty;
+                WIRE_PACK(&q, &b);
+                relay_on_message(r, &from, b.data, b.len, from_ms);
+                relay_run(r, from_ms + cases[i].refused_ms - 1);
+                assert_int_equal(s.n_sent, 0);
+                relay_run(r, from_ms + cases[i].refused_ms);
+                assert_int_equal(s.n_sent, cases[i].refused_ms == RELAY_WAIT_MS ? 2 : 1);
+                relay_run(r, from_ms + RELAY_WAIT_MS);
+                assert_int_equal(s.n_sent, 2);
+        }
+        relay_free(r);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -317,6 +362,7 @@ int main(void)
                 cmocka_unit_test(test_heard),
                 cmocka_unit_test(test_asked_of_a_leader_that_is_lost),
                 cmocka_unit_test(test_overrun),
+                cmocka_unit_test(test_wait),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
