@@ -56,12 +56,27 @@ static const Swarm__Service *service_to_msg(struct api *a, struct service *servi
         return m;
 }
 
+/* One that ended while it was held back (its image cannot be had, say) is followed by the next when
+ * its own turn would have come. */
+static bool is_followed(const struct task *task)
+{
+        const Swarm__RestartPolicy *p = task->spec->msg->task->restart;
+
+        if (task->service->is_removing || task->spec != task->service->spec ||
+            (task->state != TASK_FAILED && task->state != TASK_REJECTED))
+                return false;
+        return !p || (p->condition != RESTART_NONE &&
+                      (p->max_attempts == 0 || task->attempts < p->max_attempts));
+}
+
 const Swarm__Task *task_to_msg(struct api *a, struct task *task, struct task_msg *ret)
 {
         object_encode(a->store, ROW_TASKS, task, &ret->object);
         Swarm__Task *m = &ret->object.m.task;
         m->service_name = task->service->name;
         m->image = task->spec->msg->task->container->image;
+        if (task_state_is_terminal(task->state) && !is_followed(task))
+                m->not_before_ms = 0;
         ret->hostname[0] = 0;
         if (task->node)
                 snprintf(ret->hostname, sizeof(ret->hostname), "%s", node_hostname(task->node));

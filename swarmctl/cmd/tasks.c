@@ -84,22 +84,32 @@ static char *cut(const char *s, size_t max)
         return xasprintf("%.*s\u2026", (int)(end - s), s);
 }
 
+/* Itself, or the one that follows when it failed before its turn came. */
+static bool waits_for_restart(const Swarm__Task *t, int64_t now_ms)
+{
+        bool has_failed = t->state == TASK_FAILED || t->state == TASK_REJECTED;
+        bool is_held = t->state < TASK_STARTING && t->desired <= TASK_RUNNING;
+
+        return (has_failed || is_held) && t->not_before_ms > now_ms;
+}
+
 /* " (stopping)", " (restart in 8 seconds after 3 failures)", or nothing. Heap. */
 static char *state_note(const Swarm__Task *t, int64_t now_ms)
 {
+        unsigned failures = t->failures + (t->state >= TASK_STARTING);
         char wait[FORMAT_MAX];
 
         if (t->state <= TASK_RUNNING && str_is_equal(t->message, TASK_MESSAGE_STOPPING))
                 return xstrdup(" (stopping)");
-        if (t->state >= TASK_STARTING || t->desired > TASK_RUNNING || t->not_before_ms <= now_ms)
+        if (!waits_for_restart(t, now_ms))
                 return xstrdup("");
         format_age_ms(t->not_before_ms - now_ms, wait);
         for (char *p = wait; *p; p++)
                 *p = (char)tolower((unsigned char)*p);
-        if (t->failures == 0)
+        if (failures == 0)
                 return xasprintf(" (restart in %s)", wait);
-        return xasprintf(" (restart in %s after %u failure%s)", wait, t->failures,
-                         t->failures == 1 ? "" : "s");
+        return xasprintf(" (restart in %s after %u failure%s)", wait, failures,
+                         failures == 1 ? "" : "s");
 }
 
 static void set_state(struct listing *l, const Swarm__Task *t, int64_t now_ms)

@@ -333,24 +333,6 @@ static void test_service_named_twice(void **state UNUSED)
         core_close(&r);
 }
 
-/* A manager of before a restore, say: nothing is heard of it, and it will never be down. */
-static void test_unknown_node_is_removed(void **state UNUSED)
-{
-        Swarm__NodeRemove remove = SWARM__NODE_REMOVE__INIT;
-        struct id_text text = id_text((struct id){7, 1});
-        char *refs[] = {text.s};
-        uint8_t key[32] = {7};
-        struct core r;
-
-        core_open(&r);
-        store_add_node(r.store, (struct id){7, 1}, key, ROLE_WORKER, r.now.wall_ms);
-        remove.n_refs = 1;
-        remove.refs = refs;
-        assert_int_equal(ASK(&r, node_remove, NODE_REMOVE, &remove)->code, 0);
-        assert_null(store_find_node(r.store, (struct id){7, 1}));
-        core_close(&r);
-}
-
 static size_t count_tasks(struct core *r, const char *key, const char *value)
 {
         Swarm__ListRequest list = SWARM__LIST_REQUEST__INIT;
@@ -363,13 +345,6 @@ static size_t count_tasks(struct core *r, const char *key, const char *value)
         const Swarm__Response *m = ASK(r, task_list, TASK_LIST, &list);
         assert_int_equal(m->code, 0);
         return m->tasks->n_tasks;
-}
-
-static struct task *any_task(struct core *r)
-{
-        size_t i = 0;
-
-        return map_next(store_tasks(r->store), &i);
 }
 
 static void test_filters(void **state UNUSED)
@@ -391,11 +366,6 @@ static void test_filters(void **state UNUSED)
         assert_int_equal(count_tasks(&r, "node", "w2"), 0);
         assert_int_equal(count_tasks(&r, "desired-state", "running"), 5);
         assert_int_equal(count_tasks(&r, "desired-state", "shutdown"), 0);
-        core_status(&r, &n, 1, 1, any_task(&r)->id, TASK_FAILED, "exit 1");
-        core_run(&r); /* its successor waits for its start */
-        assert_int_equal(count_tasks(&r, "desired-state", "running"), 4);
-        assert_int_equal(count_tasks(&r, "desired-state", "Ready"), 1);
-        assert_int_equal(count_tasks(&r, "desired-state", "shutdown"), 1);
 
         /* several of one key: any; several keys: all */
         f[0].key = f[1].key = (char *)"name";
@@ -1000,7 +970,6 @@ int main(void)
                 cmocka_unit_test(test_node_remove_keeps_history),
                 cmocka_unit_test(test_disk_full),
                 cmocka_unit_test(test_service_named_twice),
-                cmocka_unit_test(test_unknown_node_is_removed),
                 cmocka_unit_test(test_filters),
                 cmocka_unit_test(test_tasks),
                 cmocka_unit_test(test_list_in_parts),

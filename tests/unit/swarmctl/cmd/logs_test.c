@@ -313,6 +313,9 @@ static void test_table_of_what_waits(void **state)
                 {TASK_RUNNING, TASK_RUNNING, 9000, 3, "started", "Running 1 second ago"},
                 {TASK_STARTING, TASK_RUNNING, 0, 3, "stopping", "Starting 1 second ago (stopping)"},
                 {TASK_FAILED, TASK_SHUTDOWN, 0, 3, "stopping", "Failed 1 second ago"},
+                {TASK_REJECTED, TASK_SHUTDOWN, 10000, 1, "no image",
+                 "Rejected 1 second ago (restart in 8 seconds after 2 failures)"},
+                {TASK_COMPLETE, TASK_SHUTDOWN, 10000, 1, "done", "Complete 1 second ago"},
         };
         static const struct flag_sets sets = {{tasks_flags}};
         char format[] = "--format={{.CurrentState}}";
