@@ -237,7 +237,10 @@ static int take_data(struct fetch *f, struct chunk *c, const ProtobufCBinaryData
 static void on_chunk(struct fetch *f, struct chunk *c, const Swarm__BlobData *m)
 {
         if (!str_is_empty(m->error)) {
-                finish_error(f, ENOENT, m->error);
+                struct err err = {0};
+
+                err_set(&err, ENOENT, "%s", m->error); /* it names the blob */
+                finish(f, &err);
                 return;
         }
         if ((int64_t)m->total != f->size || (int64_t)m->offset != c->offset || m->data.len == 0 ||

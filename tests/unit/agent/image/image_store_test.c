@@ -98,8 +98,10 @@ static void reply(struct world *w, const Swarm__BlobGet *m)
 
         d.request = m->request;
         d.offset = m->offset;
-        if (!b) {
-                d.error = (char *)"no such blob";
+        char text[128];
+        if (!b) { /* as a manager says it */
+                snprintf(text, sizeof(text), "blob %.19s: no such blob", m->digest);
+                d.error = text;
         } else {
                 size_t n = MIN(b->bytes.len - (size_t)m->offset, (size_t)m->max_bytes);
 
@@ -436,6 +438,9 @@ static void test_manager_lacks_a_blob(void **state)
         w->blobs[0].digest[10] ^= 1; /* the layer */
         get(w, m->id);
         assert_failed(w, "no such blob");
+        const char *blob = strstr(w->err.text, "blob sha256:"); /* named once */
+        assert_non_null(blob);
+        assert_null(strstr(blob + 1, "blob sha256:"));
         assert_int_equal(count_in(w, "tmp"), 0);
         assert_int_equal(count_in(w, "images"), 0);
         /* Once the manager has it, the next ask succeeds. */
