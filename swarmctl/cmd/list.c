@@ -88,6 +88,8 @@ static int try_list(struct ctl *ctl, Swarm__Request *q, struct responses *ret, s
         client_stream_close(s);
         if (r == -EAGAIN)
                 return err_set(err, ETIMEDOUT, "the manager did not answer in time");
+        if (r == -ENOTCONN && err->code == EAGAIN)
+                return -EAGAIN; /* the manager's own answer: it is not asked again */
         if (r < 0)
                 return r;
         *ret = all;
