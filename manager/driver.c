@@ -591,6 +591,11 @@ static void on_breath(void *arg)
         replica_beat(d->replica, now);
 }
 
+static bool is_blob_missing(void *arg, const char *digest)
+{
+        return blobs_is_missing(((struct driver *)arg)->blobs, digest);
+}
+
 static const char *no_leader(void *arg)
 {
         struct driver *d = arg;
@@ -808,6 +813,7 @@ int driver_open(const struct driver_config *c, struct driver **ret, struct err *
                                        .manager_status = manager_status,
                                        .can_demote = can_demote,
                                        .get_member = get_member,
+                                       .is_blob_missing = is_blob_missing,
                                        .draw_key = draw_key,
                                        .breath = {d, on_breath}};
         d->timer_at = d->ask_at = TIME_NEVER;

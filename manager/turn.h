@@ -92,6 +92,8 @@ struct turn_config {
         bool (*can_demote)(void *arg, uint64_t manager_id, struct err *err);
         /* The i-th of the members; false: there are not so many. NULL: none is known. */
         bool (*get_member)(void *arg, size_t i, struct turn_member *ret);
+        /* No manager that can be asked has the bytes of that digest. NULL: all are there. */
+        bool (*is_blob_missing)(void *arg, const char *digest);
         struct breath breath; /* of all stages */
 };
 

@@ -80,14 +80,30 @@ int on_image_create(struct call *c)
         return 0;
 }
 
+static bool is_missing(struct api *a, const Swarm__Image *i)
+{
+        const struct turn_config *config = &a->config;
+
+        if (!config->is_blob_missing)
+                return false;
+        for (size_t k = 0; k < i->n_layers; k++)
+                if (config->is_blob_missing(config->arg, i->layers[k]->digest))
+                        return true;
+        return config->is_blob_missing(config->arg, i->id);
+}
+
 int on_image_list(struct call *c)
 {
         struct parts p = {.c = c, .response_field = SWARM__RESPONSE__KIND_IMAGES};
         struct image *image;
         size_t i;
 
-        MAP_FOREACH (image, i, store_images(c->a->store))
-                parts_add(&p, &image->msg->base);
+        MAP_FOREACH (image, i, store_images(c->a->store)) {
+                Swarm__Image m = *image->msg;
+
+                m.is_missing = is_missing(c->a, &m);
+                parts_add(&p, &m.base);
+        }
         return parts_end(&p);
 }
 

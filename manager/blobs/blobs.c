@@ -60,6 +60,12 @@ bool blob_is_held(struct blobs *b, const char *digest)
         return !map_get_str(&b->uploads, digest) && blob_size(b, digest) >= 0;
 }
 
+bool blobs_is_missing(struct blobs *b, const char *digest)
+{
+        return !blob_is_held(b, digest) &&
+               !(b->hooks.is_coming && b->hooks.is_coming(b->hooks.arg, digest));
+}
+
 static void free_all(struct blobs *b)
 {
         struct pin *p;

@@ -68,5 +68,7 @@ int blobs_check_image(struct blobs *b, const Swarm__ImageCreate *m, struct err *
  * (again). */
 void blobs_release(struct blobs *b, const char *digest);
 
+/* Neither here, nor on its way from another manager. */
+bool blobs_is_missing(struct blobs *b, const char *digest);
 /* A whole small blob. -ENOENT, -EFBIG. */
 int blobs_read(struct blobs *b, const char *digest, size_t max_bytes, struct buf *ret);

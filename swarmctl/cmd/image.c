@@ -127,7 +127,8 @@ static void add_row(struct listing *l, const Swarm__Image *i, const char *name, 
                 listing_set(l, "ID", "%.*s", ID_SHORT_LEN, short_id(i->id));
         listing_set(l, "CreatedSince", "%s", text_ago(i->created_ms, time_now().wall_ms, ago));
         listing_set(l, "CreatedAt", "%s", text_time(i->created_ms, time));
-        listing_set(l, "Size", "%s", format_size(image_size(i), size));
+        listing_set(l, "Size", "%s%s", format_size(image_size(i), size),
+                    i->is_missing ? " (missing)" : "");
         listing_set(l, "Platform", "%s/%s", i->os, i->arch);
 }
 

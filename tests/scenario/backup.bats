@@ -211,7 +211,10 @@ restore() {
 }
 
 @test "after a restore images come again, other managers join, and it can be restarted" {
+        [ -n "$(ctl image ls -q)" ]
+        ctl image ls --format '{{.Size}}' | grep -q ' (missing)$'
         image_make tool:1 tool 'exec "$@"'
+        [[ "$(ctl image ls tool:1 --format '{{.Size}}')" != *missing* ]]
         rm -rf "$CLUSTER/m2"
         manager_join m2
         daemon_stop m1

@@ -110,12 +110,44 @@ static void test_rejected_before_its_turn(void **state UNUSED)
         core_close(&r);
 }
 
+static bool is_blob_missing(void *arg UNUSED, const char *digest)
+{
+        return str_is_equal(digest, IMAGE_ID);
+}
+
+/* An image that no manager has whole says so, and only it. */
+static void test_missing_image(void **state UNUSED)
+{
+        static const char other[] =
+                "sha256:0000000000000000000000000000000000000000000000000000000000000002";
+        static const struct turn_config config = {
+                .seed = 1, .version = "", .hostname = "m", .is_blob_missing = is_blob_missing};
+        Swarm__Request q = SWARM__REQUEST__INIT;
+        Swarm__Empty all = SWARM__EMPTY__INIT;
+        struct core r;
+
+        core_open(&r);
+        turn_free(r.turn);
+        r.turn = turn_new(r.store, &config, r.now);
+        core_add_image(&r);
+        assert_int_equal(core_put_image(&r, other, "tool:1")->code, 0);
+        q.kind_case = SWARM__REQUEST__KIND_IMAGE_LIST;
+        q.image_list = &all;
+        const Swarm__Response *m = core_ask(&r, &q);
+        assert_int_equal(m->images->n_images, 2);
+        for (size_t i = 0; i < 2; i++)
+                assert_int_equal(m->images->images[i]->is_missing,
+                                 str_is_equal(m->images->images[i]->id, IMAGE_ID));
+        core_close(&r);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_unknown_node_is_removed),
                 cmocka_unit_test(test_desired_state_is_a_whole_word),
                 cmocka_unit_test(test_rejected_before_its_turn),
+                cmocka_unit_test(test_missing_image),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
