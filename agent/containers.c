@@ -37,7 +37,6 @@ struct run {
         int64_t stop_grace_ms;
         Swarm__Health *health; /* heap; NULL: none */
         char **anonymous_volumes;
-        struct loop_timer *grace;
         struct list start_link; /* containers.asked */
 };
 
@@ -151,7 +150,6 @@ static void run_free(struct run *r)
         image_ref_release(r->image);
         layers_hold_free(r->hold);
         health_forget(c->health, r->id);
-        loop_timer_free(r->grace);
         wire_free(r->health);
         wire_free(r->claim);
         strv_free(r->anonymous_volumes);
@@ -333,14 +331,6 @@ void containers_start(struct containers *c, const struct agent_task *t)
 
 /* --- stop and end --------------------------------------------------------------------------------
  */
-static void on_grace_over(void *arg)
-{
-        struct run *r = arg;
-
-        log_info("container killed after its grace period task=%s", ID_S(r->id));
-        runtime_kill(r->owner->runtime, r->id);
-}
-
 void containers_stop(struct containers *c, struct id task)
 {
         struct run *r = run_find(c, task);
@@ -358,9 +348,7 @@ void containers_stop(struct containers *c, struct id task)
         if (!r->is_running)
                 return;
         health_forget(c->health, task);
-        runtime_signal(c->runtime, task, r->stop_signal);
-        r->grace = loop_timer_new(c->loop, on_grace_over, r);
-        loop_timer_set(r->grace, r->stop_grace_ms);
+        runtime_stop(c->runtime, task, r->stop_signal, r->stop_grace_ms);
 }
 
 static struct container_event exit_event(struct id id, const struct container_exit *e)
@@ -385,7 +373,6 @@ static void on_exit_event(void *arg, struct id id, const struct container_exit *
         if (r) {
                 r->is_running = false;
                 r->exit = *e;
-                loop_timer_free(STEAL_PTR(r->grace));
         }
         tell(c, &event);
 }
@@ -518,6 +505,18 @@ static struct container_event state_event(const struct run *r)
         return e;
 }
 
+/* What an earlier agent had begun to stop ends, whatever the core thinks of it. */
+static void go_on(struct run *r, bool is_running, bool was_healthy)
+{
+        struct containers *c = r->owner;
+
+        r->is_stopping = is_running && runtime_is_stopping(c->runtime, r->id);
+        if (r->is_stopping)
+                log_info("container is stopping since an earlier agent task=%s", ID_S(r->id));
+        else if (is_running && r->health)
+                health_watch(c->health, r->id, r->health, was_healthy);
+}
+
 void containers_adopt(struct containers *c, const struct agent_task *t)
 {
         struct run *found = run_find(c, t->id);
@@ -540,8 +539,7 @@ void containers_adopt(struct containers *c, const struct agent_task *t)
         const struct container_event e = state_event(r);
 
         tell_late(c, &e);
-        if (is_running && r->health)
-                health_watch(c->health, r->id, r->health, false);
+        go_on(r, is_running, false);
 }
 
 struct recovery {
@@ -568,8 +566,7 @@ static void on_found(void *arg, struct id id, bool is_running, pid_t pid UNUSED,
         const struct container_event e = state_event(r);
 
         y->port->found(y->port->arg, id, is_running, &e);
-        if (is_running && r->health)
-                health_watch(y->owner->health, id, r->health, t.state >= TASK_RUNNING);
+        go_on(r, is_running, t.state >= TASK_RUNNING);
 }
 
 int containers_recover(struct containers *c, const struct containers_recovery *port)

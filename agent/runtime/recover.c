@@ -240,6 +240,7 @@ static void recover_one(struct recovery *x, struct container *c)
                 c->phase = PHASE_RUNNING;
                 if (r < 0)
                         container_look_later(c, r);
+                container_resume_stop(c);
                 x->fn(x->arg, c->id, true, c->pid, NULL);
         }
 }

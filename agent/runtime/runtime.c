@@ -265,6 +265,7 @@ void container_free(struct container *c)
         loop_timer_free(c->retry);
         loop_timer_free(c->look);
         loop_timer_free(c->patience);
+        loop_timer_free(c->grace);
         close_fd(c->folder_fd);
         close_fd(c->pidfd);
         buf_done(&c->spec);
@@ -283,35 +284,6 @@ int container_open_folder(struct container *c)
 void runtime_set_fail_at(struct runtime *r, int n)
 {
         r->fail_at = n;
-}
-
-int runtime_signal(struct runtime *r, struct id id, int signum)
-{
-        struct container *c = map_get_id(&r->containers, id);
-
-        if (!c || c->phase != PHASE_RUNNING)
-                return -ESRCH;
-        if (c->pidfd < 0) {
-                if (c->owed_signal != SIGKILL)
-                        c->owed_signal = signum;
-                return 0;
-        }
-        return syscall(SYS_pidfd_send_signal, c->pidfd, signum, NULL, 0) < 0 ? -errno : 0;
-}
-
-int runtime_kill(struct runtime *r, struct id id)
-{
-        struct container *c = map_get_id(&r->containers, id);
-
-        if (!c || c->phase != PHASE_RUNNING)
-                return -ESRCH;
-        cgroup_kill(&r->cgroups, c->name);
-        if (c->pidfd >= 0)
-                syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
-        else
-                c->owed_signal = SIGKILL;
-        container_await_end(c);
-        return 0;
 }
 
 char *runtime_log_path(struct runtime *r, struct id id, int n)

@@ -121,8 +121,10 @@ void runtime_start(struct runtime *r, const struct container_config *c, runtime_
 /* Gives up a start that was not answered yet, queued or under way: what there is of it is killed,
  * and its done is told ECANCELED. -ESRCH: no such start. */
 int runtime_cancel(struct runtime *r, struct id id);
-/* To the first process; kept for it while its supervisor has not answered. -ESRCH */
-int runtime_signal(struct runtime *r, struct id id, int signum);
+/* A signal to its first process, and its end by force after grace_ms; once for each container, and
+ * an agent that takes it over goes on where this one was. -ESRCH */
+int runtime_stop(struct runtime *r, struct id id, int signum, int64_t grace_ms);
+bool runtime_is_stopping(struct runtime *r, struct id id);
 /* All its processes, for sure. Its end is told by its supervisor; one that is silent about it for
  * RUNTIME_KILL_ANSWER_MS is killed, too, and the end is told without it. -ESRCH */
 #define RUNTIME_KILL_ANSWER_MS 10000

@@ -1,8 +1,9 @@
 /*
  * The runtime's inside. Files: runtime.c (open, the containers, small calls), start.c (a start from
- * its queue to its answer), watch.c (what supervisors say), recover.c (what is with a container),
- * remove.c, exec.c, encode.c (config to flat spec), message.c (the socket), cgroup.c, devices.c,
- * seccomp.c, profile.c, limits.c (names of capabilities, limits, sysctls).
+ * its queue to its answer), watch.c (what supervisors say), stop.c (the stop signal, grace and
+ * kill), recover.c (what is with a container), remove.c, exec.c, encode.c (config to flat spec),
+ * message.c (the socket), cgroup.c, devices.c, seccomp.c, profile.c, limits.c (names of
+ * capabilities, limits, sysctls).
  */
 #pragma once
 
@@ -55,6 +56,8 @@ struct container {
         int looks;
         bool is_foreign; /* its supervisor is of a version that was said not to be understood */
         int owed_signal; /* to be sent once there is a pidfd; 0: none */
+        struct loop_timer *grace; /* since its stop was asked for, until kill_at_ms (mono) */
+        int64_t kill_at_ms;
         struct loop_timer *patience; /* since it was killed: for the word of its end */
         struct err failure;          /* of a start, told once nothing is left */
         loop_fn *removed;
@@ -99,7 +102,10 @@ void container_fail(struct container *c, const struct err *err);
 int start_failure(const char *text, int code, struct err *err);
 void container_ended(struct container *c, const struct container_exit *e);
 int container_open_folder(struct container *c);
-void container_await_end(struct container *c);    /* it was killed */
+void container_await_end(struct container *c); /* it was killed */
+void container_send_owed(struct container *c); /* the signal, once there is a pidfd */
+/* Of one that was taken over and runs: a stop that an earlier agent began goes on. */
+void container_resume_stop(struct container *c);
 int container_watch(struct container *c, int fd); /* takes fd over, and closes it on failure */
 void container_unwatch(struct container *c);
 /* Connects to the supervisor and asks for the pidfd; the answer comes as a message. */

@@ -62,6 +62,7 @@ void container_ended(struct container *c, const struct container_exit *e)
         c->phase = PHASE_ENDED;
         c->exit = *e;
         execs_fail(c, -ESRCH);
+        loop_timer_free(STEAL_PTR(c->grace));
         container_drop_cgroup(c);
         struct container_exit copy = *e;
         struct id id = c->id;
@@ -92,9 +93,7 @@ static void on_greeted(struct container *c, const struct shim_message *m, int pi
                 close(c->pidfd);
         c->pidfd = pidfd;
         c->looks = 0;
-        if (c->owed_signal)
-                syscall(SYS_pidfd_send_signal, pidfd, c->owed_signal, NULL, 0);
-        c->owed_signal = 0;
+        container_send_owed(c);
 }
 
 /* An older agent may find a supervisor of a newer version that no longer speaks with it. */

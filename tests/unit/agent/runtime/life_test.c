@@ -15,6 +15,8 @@
 #include "tests/lib/container_rig.h"
 #include "tests/lib/unit.h"
 
+#define STOP_GRACE_MS 100000 /* beyond what a test waits */
+
 static struct rig rig;
 
 static void start(const struct container_config *c)
@@ -477,12 +479,82 @@ static void test_supervisor_is_slow(void **state)
         assert_int_equal(f.n_running, 1);
         assert_int_equal(kill(pid, 0), 0);
         /* Kept for it until it can be delivered. */
-        assert_int_equal(runtime_signal(rig.runtime, c.id, SIGTERM), 0);
+        assert_int_equal(runtime_stop(rig.runtime, c.id, SIGTERM, STOP_GRACE_MS), 0);
+        rig_close_runtime(&rig); /* by a later agent, too */
+        rig_open_runtime(&rig);
+        assert_int_equal(runtime_recover(rig.runtime, on_found_early, &f), 0);
+        assert_true(runtime_is_stopping(rig.runtime, c.id));
         assert_int_equal(kill(supervisor, SIGCONT), 0);
         rig_wait_exit(&rig);
         assert_int_equal(rig.exit.status, 9);
         rig_read_log(&rig, c.id);
         assert_string_equal(rig_output, "end\n");
+        rig_remove(&rig, c.id);
+}
+
+static void wait_for_log(struct id id, const char *text)
+{
+        do {
+                rig_turn(&rig, 5);
+                rig_read_log(&rig, id);
+        } while (!strstr(rig_output, text) && !rig.is_exited);
+        assert_false(rig.is_exited);
+}
+
+static struct container *agent_restarts(struct id id)
+{
+        struct found f = {0};
+
+        rig_close_runtime(&rig);
+        rig_open_runtime(&rig);
+        assert_int_equal(runtime_recover(rig.runtime, on_found, &f), 0);
+        assert_int_equal(f.n_running, 1);
+        return map_get_id(&rig.runtime->containers, id);
+}
+
+/* The signal is sent once, and the grace is one, however many agents see to it. */
+static void test_stop_outlives_agents(void **state UNUSED)
+{
+        char *argv[4];
+        struct container_config c = rig_script(&rig, argv,
+                                               "trap 'echo term' TERM; trap 'exit 9' USR1; echo "
+                                               "ready; while :; do sleep 0.01; done");
+
+        start(&c);
+        wait_for_log(c.id, "ready\n");
+        assert_false(runtime_is_stopping(rig.runtime, c.id));
+        assert_int_equal(runtime_stop(rig.runtime, c.id, SIGTERM, STOP_GRACE_MS), 0);
+        struct container *k = map_get_id(&rig.runtime->containers, c.id);
+        int64_t kill_at_ms = k->kill_at_ms;
+
+        wait_for_log(c.id, "term\n");
+        for (int i = 0; i < 3; i++) {
+                k = agent_restarts(c.id);
+                assert_true(runtime_is_stopping(rig.runtime, c.id));
+                assert_int_equal(k->kill_at_ms, kill_at_ms);
+                assert_int_equal(runtime_stop(rig.runtime, c.id, SIGTERM, 0), 0);
+                assert_int_equal(k->kill_at_ms, kill_at_ms);
+                rig_turn(&rig, 50);
+        }
+        assert_int_equal(kill(k->pid, SIGUSR1), 0);
+        rig_wait_exit(&rig);
+        assert_int_equal(rig.exit.status, 9);
+        rig_read_log(&rig, c.id);
+        assert_string_equal(rig_output, "ready\nterm\n");
+        rig_remove(&rig, c.id);
+}
+
+static void test_grace_ends_between_agents(void **state UNUSED)
+{
+        char *argv[4];
+        struct container_config c = rig_script(&rig, argv, "trap '' TERM; echo ready; sleep 1000");
+
+        start(&c);
+        wait_for_log(c.id, "ready\n");
+        assert_int_equal(runtime_stop(rig.runtime, c.id, SIGTERM, 1), 0);
+        agent_restarts(c.id);
+        rig_wait_exit(&rig);
+        assert_int_equal(rig.exit.status, 137);
         rig_remove(&rig, c.id);
 }
 
@@ -605,6 +677,8 @@ int main(void)
                 cmocka_unit_test(test_opening_without_descriptors),
                 cmocka_unit_test(test_supervisor_is_kept_without_descriptors),
                 cmocka_unit_test(test_supervisor_is_slow),
+                cmocka_unit_test(test_stop_outlives_agents),
+                cmocka_unit_test(test_grace_ends_between_agents),
                 cmocka_unit_test(test_host_was_restarted),
                 cmocka_unit_test(test_unfinished_start),
                 cmocka_unit_test(test_failure_at_every_step),

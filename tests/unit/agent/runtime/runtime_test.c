@@ -11,6 +11,8 @@
 #include "tests/lib/container_rig.h"
 #include "tests/lib/unit.h"
 
+#define STOP_GRACE_MS 100000 /* beyond what a test waits */
+
 static struct rig rig;
 
 /* Runs a script and wants this output, with status 0. */
@@ -74,16 +76,11 @@ static void test_signals(void **state)
 
         (void)state;
         assert_int_equal(rig_start(&rig, &c), 0);
-        while (runtime_signal(rig.runtime, c.id, 0) == 0 && !rig.is_exited) {
-                /* Sent until the shell has set its trap: before, process 1 ignores it. */
-                struct timespec pause = {.tv_nsec = 1000000};
-
-                runtime_signal(rig.runtime, c.id, SIGTERM);
-                nanosleep(&pause, NULL);
-        }
+        while (kill(rig.pid, SIGTERM) == 0 && !rig.is_exited)
+                rig_turn(&rig, 1); /* until the shell has set its trap: before, it is ignored */
         rig_wait_exit(&rig);
         assert_int_equal(rig.exit.status, 9);
-        assert_int_equal(runtime_signal(rig.runtime, c.id, SIGTERM), -ESRCH);
+        assert_int_equal(runtime_stop(rig.runtime, c.id, SIGTERM, STOP_GRACE_MS), -ESRCH);
         rig_remove(&rig, c.id);
         c = rig_config(&rig, sleep_argv);
         assert_int_equal(rig_start(&rig, &c), 0);
@@ -101,7 +98,7 @@ static void test_init_hands_on_signals(void **state)
         (void)state;
         c.init = true;
         assert_int_equal(rig_start(&rig, &c), 0);
-        assert_int_equal(runtime_signal(rig.runtime, c.id, SIGTERM), 0);
+        assert_int_equal(runtime_stop(rig.runtime, c.id, SIGTERM, STOP_GRACE_MS), 0);
         rig_wait_exit(&rig);
         assert_int_equal(rig.exit.status, 143);
         rig_remove(&rig, c.id);

@@ -109,7 +109,7 @@ static void test_a_newer_supervisor_is_understood(void **state UNUSED)
         rig_close_runtime(&rig);
         impostor_end(&i);
         take_over(c.id, &pid);
-        assert_int_equal(runtime_signal(rig.runtime, c.id, SIGKILL), 0);
+        assert_int_equal(runtime_kill(rig.runtime, c.id), 0);
         rig_wait_exit(&rig);
         rig_remove(&rig, c.id);
 }
@@ -140,7 +140,7 @@ static void test_a_supervisor_that_is_too_new_is_left(void **state UNUSED)
         while (k->pidfd < 0)
                 rig_turn(&rig, 100);
         assert_int_equal(rig_exec(&rig, c.id, "exit 3", 5000), 3);
-        assert_int_equal(runtime_signal(rig.runtime, c.id, SIGKILL), 0);
+        assert_int_equal(runtime_kill(rig.runtime, c.id), 0);
         rig_wait_exit(&rig);
         rig_remove(&rig, c.id);
 }
