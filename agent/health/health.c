@@ -118,10 +118,11 @@ static void on_probed(struct watch *w, bool is_ok, const char *text)
 
 /* --- commands ------------------------------------------------------------------------------------
  */
-/* The command was not even tried: the supervisor is away or busy, or somebody lacks descriptors. */
+/* The command was not even tried: the supervisor is away or busy, or somebody lacks descriptors. A
+ * container that has no room for one process more (-EAGAIN) is in trouble of its own. */
 static bool is_our_own_trouble(int status)
 {
-        return status == -ENOTCONN || status == -EAGAIN || status == -EMFILE || status == -ENFILE;
+        return status == -ENOTCONN || status == -EBUSY || status == -EMFILE || status == -ENFILE;
 }
 
 /* How a command failed, by its wait status (as a shell has it) or -errno; output: all it wrote. */

@@ -28,6 +28,8 @@ void runtime_exec(struct runtime *r, struct id id, char *const *argv, int64_t ti
 
         if (result == 0)
                 result = message_put(c->socket, &m, args.data, NULL, 0);
+        if (result == -EAGAIN)
+                result = -EBUSY; /* it has not read what it was asked before */
         if (result < 0) {
                 answer_later(r, (struct answer){.exec = done, .arg = arg, .status = result});
                 return;

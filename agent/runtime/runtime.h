@@ -135,7 +135,7 @@ void runtime_remove(struct runtime *r, struct id id, loop_fn *done, void *arg);
 
 /* Runs argv inside, with the container's own isolation, user, env and folder. Killed at timeout_ms.
  * done: wait status as container_exit.status, -ETIME, -ENOTCONN (its supervisor is not heard now),
- * or another -errno; at most 4 KiB of output.
+ * -EBUSY (it has its hands full), or another -errno; at most 4 KiB of output.
  */
 typedef void runtime_exec_fn(void *arg, int status, const char *output, size_t n);
 void runtime_exec(struct runtime *r, struct id id, char *const *argv, int64_t timeout_ms,

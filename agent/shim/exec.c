@@ -152,7 +152,7 @@ int exec_start(const struct shim_message *m, const char *args, int connection)
         while (e < execs + SHIM_EXECS_MAX && e->is_used)
                 e++;
         if (e == execs + SHIM_EXECS_MAX)
-                return -EAGAIN;
+                return -EBUSY; /* what the kernel gives a full container is -EAGAIN */
         memset(e, 0, offsetof(struct exec, output));
         int r = start(e, args, m->length);
         if (r < 0)

@@ -1,9 +1,11 @@
 /* Health checks of a real container: what is told of those that fail, and when. */
 #include "agent/health/health.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/runtime/runtime_internal.h"
 #include "shared/base/base.h"
 #include "tests/lib/container_rig.h"
 #include "tests/lib/unit.h"
@@ -103,6 +105,32 @@ static void a_slow_command_is_told_with_its_limit(void **state UNUSED)
         expect(HEALTH_IS_BROKEN, "timed out after 150 ms: waiting");
 }
 
+/* A supervisor's answer to the command that runs now, given in its stead. */
+static void answer(int value)
+{
+        struct container *c = map_get_id(&rig.runtime->containers, task);
+
+        while (list_is_empty(&c->execs))
+                rig_turn(&rig, 5);
+        const struct shim_message m = {
+                .type = SHIM_RESULT,
+                .cookie = LIST_ITEM(c->execs.next, struct exec_wait, link)->cookie,
+                .value = value};
+        exec_answered(c, &m, "");
+}
+
+/* A container that is full of processes is ill; a supervisor that is full of commands is not. */
+static void a_full_container_fails_and_a_busy_supervisor_does_not(void **state UNUSED)
+{
+        watch(HEALTH_SHELL, (char *)"sleep 1000", 5000, false);
+        for (int i = 0; i < 3; i++)
+                answer(-EBUSY);
+        assert_false(has_finding);
+        for (int i = 0; i < 2; i++)
+                answer(-EAGAIN);
+        expect(HEALTH_IS_BROKEN, "cannot be run: resource temporarily unavailable");
+}
+
 static void a_refused_connection_is_told(void **state UNUSED)
 {
         watch(HEALTH_TCP, NULL, 5000, false);
@@ -131,6 +159,7 @@ int main(void)
                 T(output_is_cut_and_made_clean),
                 T(a_command_that_is_not_there_is_named),
                 T(a_slow_command_is_told_with_its_limit),
+                T(a_full_container_fails_and_a_busy_supervisor_does_not),
                 T(a_refused_connection_is_told),
                 T(failures_of_a_healthy_one_are_told_at_once),
         };

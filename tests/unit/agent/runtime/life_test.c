@@ -19,6 +19,11 @@
 
 static struct rig rig;
 
+static void no_answer(void *arg UNUSED, int status UNUSED, const char *output UNUSED,
+                      size_t n UNUSED)
+{
+}
+
 static void start(const struct container_config *c)
 {
         assert_int_equal(rig_start(&rig, c), 0);
@@ -127,6 +132,10 @@ static void test_exec(void **state)
         assert_int_equal(strlen(rig.exec_output), SHIM_EXEC_OUTPUT);
         assert_int_equal(rig_exec_argv(&rig, c.id, (char *[]){"nope", NULL}, 1000), 127);
         assert_string_equal(rig.exec_output, "exec nope: No such file or directory");
+        for (int i = 0; i < SHIM_EXECS_MAX; i++)
+                runtime_exec(rig.runtime, c.id, (char *[]){"sleep", "100", NULL}, 100000, no_answer,
+                             NULL);
+        assert_int_equal(rig_exec(&rig, c.id, "true", 5000), -EBUSY);
         runtime_kill(rig.runtime, c.id);
         rig_wait_exit(&rig);
         assert_int_equal(rig_exec(&rig, c.id, "true", 100), -ESRCH);
