@@ -15,10 +15,7 @@
 #include "shared/base/err.h"
 #include "shared/base/rng.h"
 
-/* What the changes of a turn may weigh; the rest waits. The leader says nothing to the others
- * meanwhile: on a slow and busy machine, too, it must not take as long as they wait for its word.
- */
-#define TURN_CHANGES_MAX      10000
+#define TURN_CHANGES_MAX      30000        /* what a turn's changes may weigh; the rest waits */
 #define TURN_EFFECT_BYTES_MAX (64u << 20)  /* of answers in a turn, of log lines, of assignments */
 #define TURN_INPUTS_MAX       100000       /* queued inputs; beyond, requests are answered EAGAIN */
 #define TURN_STRANGERS_MAX    10000        /* of them from keys that are no node's */

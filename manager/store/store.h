@@ -15,7 +15,7 @@
 #include "shared/base/time.h"
 #include "shared/model/objects.h"
 
-#define STORE_CHANGE_BYTES 320
+#define STORE_CHANGE_BYTES 120
 
 struct store;
 
