@@ -17,11 +17,12 @@
 #include "agent/runtime/runtime_internal.h"
 #include "shared/base/log.h"
 
-#define CPU_PERIOD_US    100000
-#define CPU_QUOTA_LEAST  1000
-#define MOUNTINFO_MAX    (4 << 20)
-#define KILL_ROUNDS_MAX  50
-#define DEVICES_LIST_MAX 65536
+#define CPU_PERIOD_US      100000
+#define CPU_PERIOD_LONG_US 1000000 /* the longest that the kernel takes */
+#define CPU_QUOTA_LEAST    1000
+#define MOUNTINFO_MAX      (4 << 20)
+#define KILL_ROUNDS_MAX    50
+#define DEVICES_LIST_MAX   65536
 
 static int write_at(const char *folder, const char *file, const char *value)
 {
@@ -224,9 +225,16 @@ void cgroups_done(struct cgroups *g)
         memset(g, 0, sizeof(*g));
 }
 
+/* The kernel takes no quota below CPU_QUOTA_LEAST: so little is given over a longer period. */
+static int period_of(int64_t nano_cpus)
+{
+        return nano_cpus < NANO_PER_CPU / CPU_PERIOD_US * CPU_QUOTA_LEAST ? CPU_PERIOD_LONG_US
+                                                                          : CPU_PERIOD_US;
+}
+
 static int64_t quota_of(int64_t nano_cpus)
 {
-        return MAX(nano_cpus / (NANO_PER_CPU / CPU_PERIOD_US), CPU_QUOTA_LEAST);
+        return MAX(nano_cpus / (NANO_PER_CPU / period_of(nano_cpus)), CPU_QUOTA_LEAST);
 }
 
 static int limit_v1(const struct hierarchy *h, const char *folder, const struct cgroup_limits *l)
@@ -240,7 +248,7 @@ static int limit_v1(const struct hierarchy *h, const char *folder, const struct 
                         r = swap;
         }
         if (r == 0 && h->has_cpu && l->nano_cpus) {
-                r = write_number(folder, "cpu.cfs_period_us", CPU_PERIOD_US);
+                r = write_number(folder, "cpu.cfs_period_us", period_of(l->nano_cpus));
                 if (r == 0)
                         r = write_number(folder, "cpu.cfs_quota_us", quota_of(l->nano_cpus));
         }
@@ -269,7 +277,7 @@ static int limit_v2(const char *folder, const struct cgroup_limits *l)
         }
         if (r == 0 && l->nano_cpus) {
                 snprintf(cpu, sizeof(cpu), "%lld %d", (long long)quota_of(l->nano_cpus),
-                         CPU_PERIOD_US);
+                         period_of(l->nano_cpus));
                 r = unless_missing(write_at(folder, "cpu.max", cpu));
         }
         if (r == 0 && l->pids)

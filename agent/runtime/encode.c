@@ -2,8 +2,10 @@
  * that the person who asked gets a text; the supervisor checks the bounds once more. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/runtime/runtime_internal.h"
 
@@ -12,6 +14,7 @@
 #define LOG_MAX_LEAST     (64 << 10)
 #define TMPFS_MODE        01777
 #define HOST_FILE_MAX     (1 << 20)
+#define GID_MAP_MAX       (64 << 10)
 
 static struct shim_spec *spec_of(struct buf *b)
 {
@@ -154,11 +157,39 @@ static int encode_limits(struct buf *b, const struct container_config *c, struct
         return 0;
 }
 
+static bool gids_are_all_mapped(void)
+{
+        _cleanup_buf_ struct buf b = {0};
+        unsigned inside, outside, n;
+
+        return io_read_file(AT_FDCWD, "/proc/self/gid_map", GID_MAP_MAX, &b) == 0 &&
+               sscanf(buf_str(&b), "%u %u %u", &inside, &outside, &n) == 3 && inside == 0 &&
+               n > INT32_MAX;
+}
+
+/* A network of a container's own has no ports and no groups to guard. Where the kernel has no such
+ * thing, or we are in a user namespace that lacks the groups, it is left as it is. */
+#define OWN_SYSCTLS_MAX 2
+static void push_own_sysctls(char ***pairs)
+{
+        if (access("/proc/sys/net/ipv4/ip_unprivileged_port_start", F_OK) == 0) {
+                strv_push(pairs, "net/ipv4/ip_unprivileged_port_start");
+                strv_push(pairs, "0");
+        }
+        if (access("/proc/sys/net/ipv4/ping_group_range", F_OK) == 0 && gids_are_all_mapped()) {
+                strv_push(pairs, "net/ipv4/ping_group_range");
+                strv_push(pairs, "0 2147483647");
+        }
+}
+
+/* What the service says comes after what we set unasked, and holds. */
 static int encode_sysctls(struct buf *b, const struct container_config *c, struct shim_list *ret,
                           struct err *err)
 {
         _cleanup_strv_ char **pairs = NULL;
 
+        if (c->network != CONTAINER_NET_HOST)
+                push_own_sysctls(&pairs);
         for (size_t i = 0; i < c->n_sysctls; i++) {
                 _cleanup_free_ char *path = NULL;
 
@@ -259,7 +290,7 @@ static int check_config(const struct container_config *c, struct err *err)
             check_count(strv_len(c->groups), SHIM_GROUPS_MAX, "groups", err) < 0 ||
             check_count(c->n_mounts, SHIM_MOUNTS_MAX, "mounts", err) < 0 ||
             check_count(c->n_ulimits, SHIM_LIMITS_MAX, "ulimits", err) < 0 ||
-            check_count(c->n_sysctls, SHIM_SYSCTLS_MAX, "sysctls", err) < 0)
+            check_count(c->n_sysctls, SHIM_SYSCTLS_MAX - OWN_SYSCTLS_MAX, "sysctls", err) < 0)
                 return -E2BIG;
         return 0;
 }

@@ -25,7 +25,7 @@ enum { SHIM_FD_SOCKET = 3, SHIM_FD_EXE = 4 };
 #define SHIM_GROUPS_MAX    64
 #define SHIM_MOUNTS_MAX    128
 #define SHIM_LIMITS_MAX    16
-#define SHIM_SYSCTLS_MAX   64
+#define SHIM_SYSCTLS_MAX   66
 #define SHIM_HIERARCHIES   16 /* cgroup v1 */
 #define SHIM_TEXT_MAX      400
 #define SHIM_EXEC_ARGS_MAX 32768

@@ -285,6 +285,31 @@ static void test_limits(void **state)
         assert_fails(&c, EPERM, "task web.1: ulimit nofile: operation not permitted");
 }
 
+/* Less than the kernel's least quota of a usual period is that much of a longer one. */
+static void test_little_cpu(void **state UNUSED)
+{
+        static const struct {
+                int64_t nano_cpus;
+                const char *v1, *v2;
+        } cases[] = {{NANO_PER_CPU / 1000, "1000\n1000000\n", "1000 1000000\n"},
+                     {NANO_PER_CPU / 200, "5000\n1000000\n", "5000 1000000\n"},
+                     {NANO_PER_CPU / 100, "1000\n100000\n", "1000 100000\n"}};
+        const bool is_v1 = access("/sys/fs/cgroup/cpu", F_OK) == 0;
+        char *argv[] = {"cat", "/sys/fs/cgroup/cpu.max", NULL, NULL};
+
+        if (is_v1) {
+                argv[1] = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us";
+                argv[2] = "/sys/fs/cgroup/cpu/cpu.cfs_period_us";
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                struct container_config c = rig_config(&rig, argv);
+
+                c.nano_cpus = cases[i].nano_cpus;
+                assert_int_equal(rig_run_config(&rig, &c), 0);
+                assert_string_equal(rig_output, is_v1 ? cases[i].v1 : cases[i].v2);
+        }
+}
+
 static void test_out_of_memory(void **state)
 {
         char *argv[] = {"sh", "-c", "x=a; while true; do x=$x$x$x; done", NULL};
@@ -425,6 +450,36 @@ static void test_sysctls(void **state)
         assert_int_equal(rig_start(&rig, &c), -EINVAL);
 }
 
+/* Whoever it runs as may listen at any port and send pings, in a network of its own. */
+static void test_sysctls_of_an_own_network(void **state UNUSED)
+{
+        static const char show[] = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start "
+                                   "/proc/sys/net/ipv4/ping_group_range";
+        struct container_sysctl s[] = {{"net.ipv4.ping_group_range", "5 6"},
+                                       {"net.ipv4.ip_unprivileged_port_start", "100"}};
+        char *argv[4];
+        _cleanup_buf_ struct buf ports = {0}, pings = {0};
+        struct container_config c = rig_script(&rig, argv, show);
+
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "0\n0\t2147483647\n");
+        c = rig_script(&rig, argv, show);
+        c.sysctls = s;
+        c.n_sysctls = 2;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, "100\n5\t6\n");
+        assert_int_equal(io_read_file(AT_FDCWD, "/proc/sys/net/ipv4/ip_unprivileged_port_start",
+                                      100, &ports),
+                         0);
+        assert_int_equal(io_read_file(AT_FDCWD, "/proc/sys/net/ipv4/ping_group_range", 100, &pings),
+                         0);
+        _cleanup_free_ char *host = xasprintf("%s%s", buf_str(&ports), buf_str(&pings));
+        c = rig_script(&rig, argv, show);
+        c.network = CONTAINER_NET_HOST;
+        assert_int_equal(rig_run_config(&rig, &c), 0);
+        assert_string_equal(rig_output, host);
+}
+
 static void test_tty(void **state)
 {
         char *argv[] = {"sh", "-c", "tty; stat -c %t /dev/console; test -t 1 && echo yes", NULL};
@@ -480,11 +535,13 @@ int main(void)
                 cmocka_unit_test(test_masks),
                 cmocka_unit_test(test_read_only),
                 cmocka_unit_test(test_limits),
+                cmocka_unit_test(test_little_cpu),
                 cmocka_unit_test(test_out_of_memory),
                 cmocka_unit_test(test_pids),
                 cmocka_unit_test(test_mounts),
                 cmocka_unit_test(test_own_files_over_mounts),
                 cmocka_unit_test(test_sysctls),
+                cmocka_unit_test(test_sysctls_of_an_own_network),
                 cmocka_unit_test(test_tty),
                 cmocka_unit_test(test_host_network),
         };
