@@ -22,6 +22,21 @@ void env_set(char ***env, const char *entry)
         strv_push(env, entry);
 }
 
+static void env_unset(char **env, const char *key)
+{
+        size_t n = strlen(key);
+        char **to = env;
+
+        for (char **e = env; e && *e; e++) {
+                if (strncmp(*e, key, n) == 0 && ((*e)[n] == '=' || !(*e)[n]))
+                        free(*e);
+                else
+                        *to++ = *e;
+        }
+        if (to)
+                *to = NULL;
+}
+
 /* "gpu" of two kinds: counted, as a number, or named, as the names with commas between. All claims
  * of one kind are one variable. */
 static void set_resource(char ***env, const struct agent_task *t, size_t first)
@@ -79,8 +94,10 @@ int env_make(const struct container_input *in, const struct template_values *v,
 
                 if (template_expand(c->env[i], v, &entry, err) < 0)
                         return err_wrap(err, "environment");
-                if (strchr(entry, '=')) /* "KEY" alone: the caller's own, which a cluster lacks */
+                if (strchr(entry, '='))
                         env_set(&env, entry);
+                else /* "KEY" alone: it is to have none */
+                        env_unset(env, entry);
         }
         for (size_t i = 0; i < t->n_generic; i++)
                 if (is_first_of_kind(t, i))

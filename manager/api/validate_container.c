@@ -62,20 +62,19 @@ static int fill_known(const char *text, const Swarm__ServiceSpec *spec, char **r
         return placeholders_fill(text, put_known, (void *)(uintptr_t)spec, ret, err);
 }
 
-/* One of the environment, which an error names. */
+/* One of the environment, which an error names; a name alone takes the image's variable away. */
 static int check_variable(const char *variable, const Swarm__ServiceSpec *spec, struct err *err)
 {
         _cleanup_free_ char *name = xstrndup(variable, MIN(strcspn(variable, "="), NAME_MAX_LEN));
         _cleanup_free_ char *what = xasprintf("env %s", name), *known = NULL;
-        const char *value;
-        size_t n;
+        const char *eq = strchr(variable, '=');
         int r = check_text(name, "env", err);
 
-        if (r == 0 && parse_key_value(variable, &n, &value) < 0)
-                return err_set(err, EINVAL, "env %s: must be KEY=VALUE", *name ? name : variable);
+        if (r == 0 && !*name)
+                return err_set(err, EINVAL, "env %s: must be KEY=VALUE or KEY", variable);
         if (r == 0)
                 r = check_lines(variable, what, err);
-        if (r == 0 && fill_known(value, spec, &known, err) < 0)
+        if (r == 0 && fill_known(eq ? eq + 1 : "", spec, &known, err) < 0)
                 r = err_wrap(err, "%s", what);
         return r;
 }

@@ -30,6 +30,13 @@ static void set_kind(Swarm__Health *h, enum health_type type, const char *cmd, c
         edit_str(&h->path, path);
 }
 
+static void set_off(Swarm__Health *h)
+{
+        set_kind(h, HEALTH_NONE, NULL, "");
+        h->interval_ms = h->timeout_ms = h->start_period_ms = h->start_interval_ms = 0;
+        h->retries = 0;
+}
+
 static int set_http(Swarm__Health *h, const char *s, struct err *err)
 {
         size_t n = strcspn(s, "/");
@@ -110,7 +117,7 @@ int spec_apply_health(Swarm__ContainerSpec *c, const struct args *a, struct err 
                 return 0;
         h = EDIT_SUB(c->health, Swarm__Health, swarm__health__init);
         if (off)
-                set_kind(h, HEALTH_NONE, NULL, "");
+                set_off(h);
         else if (cmd && *cmd)
                 set_kind(h, HEALTH_SHELL, cmd, "");
         else if (cmd)
@@ -119,5 +126,7 @@ int spec_apply_health(Swarm__ContainerSpec *c, const struct args *a, struct err 
                 r = set_http(h, http, err);
         else if (tcp)
                 r = set_tcp(h, tcp, err);
+        else if (h->type == HEALTH_NONE)
+                set_kind(h, HEALTH_DEFAULT, NULL, ""); /* a time for it: it is wanted again */
         return r < 0 ? r : apply_times(h, a, err);
 }

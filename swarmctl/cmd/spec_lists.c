@@ -1,6 +1,7 @@
 /*
  * Lists of a spec from flags: --X for create, --X-add and --X-rm for update. Adding what is there
- * replaces it in its place; removing what is not there is an error. Removals come first.
+ * replaces it in its place; removing what is not there does nothing, save for generic resources.
+ * Removals come first.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -17,8 +18,8 @@
 #include "swarmctl/cmd/spec_internal.h"
 
 struct list_kind {
-        const char *flag;   /* the part before -add and -rm */
-        const char *prefix; /* what messages call one: "environment variable" */
+        const char *flag; /* the part before -add and -rm */
+        const char *must; /* what one is called that must be there to be removed; NULL: need not */
         /* The name by which an element is removed and replaced; its length to ret_len. */
         const char *(*key)(const void *element, size_t *ret_len);
         /* Makes an element of the text; NULL with no error: nothing to add. */
@@ -83,10 +84,11 @@ static int remove_one(const struct list_kind *k, const struct list_ref *l, const
                 i = find(k, l, key, n);
                 k->free_one(parsed);
         }
-        if (i == SIZE_MAX)
+        if (i != SIZE_MAX)
+                k->free_one(edit_take(l->array, l->n, i));
+        else if (k->must)
                 return err_set(err, ENOENT, "--%s-rm %s: the service has no such %s", k->flag, text,
-                               k->prefix);
-        k->free_one(edit_take(l->array, l->n, i));
+                               k->must);
         return 0;
 }
 
@@ -170,6 +172,7 @@ static const char *key_ulimit(const void *element, size_t *ret_len)
         return u->name;
 }
 
+/* "KEY" alone: as it is in the caller's environment; where it is not, the image's is removed. */
 static int parse_env(const char *text, void **ret, struct err *err)
 {
         const char *eq = strchr(text, '=');
@@ -181,8 +184,7 @@ static int parse_env(const char *text, void **ret, struct err *err)
                 return 0;
         }
         const char *value = getenv(text);
-        if (value)
-                *ret = xasprintf("%s=%s", text, value);
+        *ret = value ? xasprintf("%s=%s", text, value) : xstrdup(text);
         return 0;
 }
 
@@ -290,21 +292,19 @@ static int parse_ulimit(const char *text, void **ret, struct err *err)
         return r;
 }
 
-static const struct list_kind envs = {"env", "environment variable", key_env, parse_env, free};
-static const struct list_kind labels = {"label", "label", key_pair, parse_pair, wire_free};
-static const struct list_kind container_labels = {"container-label", "container label", key_pair,
-                                                  parse_pair, wire_free};
-static const struct list_kind sysctls = {"sysctl", "sysctl", key_pair, parse_sysctl, wire_free};
-static const struct list_kind constraints = {"constraint", "constraint", key_whole,
-                                             parse_constraint, free};
-static const struct list_kind prefs = {"placement-pref", "placement preference", key_whole,
-                                       parse_pref, free};
-static const struct list_kind groups = {"group", "group", key_whole, parse_group, free};
-static const struct list_kind networks = {"network", "network", key_whole, parse_network, free};
+static const struct list_kind envs = {"env", NULL, key_env, parse_env, free};
+static const struct list_kind labels = {"label", NULL, key_pair, parse_pair, wire_free};
+static const struct list_kind container_labels = {"container-label", NULL, key_pair, parse_pair,
+                                                  wire_free};
+static const struct list_kind sysctls = {"sysctl", NULL, key_pair, parse_sysctl, wire_free};
+static const struct list_kind constraints = {"constraint", NULL, key_whole, parse_constraint, free};
+static const struct list_kind prefs = {"placement-pref", NULL, key_whole, parse_pref, free};
+static const struct list_kind groups = {"group", NULL, key_whole, parse_group, free};
+static const struct list_kind networks = {"network", NULL, key_whole, parse_network, free};
 static const struct list_kind generics = {"generic-resource", "generic resource", key_generic,
                                           parse_generic, wire_free};
-static const struct list_kind mounts = {"mount", "mount", key_mount, parse_mount, wire_free};
-static const struct list_kind ulimits = {"ulimit", "ulimit", key_ulimit, parse_ulimit, wire_free};
+static const struct list_kind mounts = {"mount", NULL, key_mount, parse_mount, wire_free};
+static const struct list_kind ulimits = {"ulimit", NULL, key_ulimit, parse_ulimit, wire_free};
 
 /* --- capabilities: adding one takes it off the list of those dropped, and the other way ----------
  */
@@ -326,8 +326,7 @@ static int parse_capability(const char *text, void **ret, struct err *err)
 static int apply_capabilities(const char *flag, const struct args *a, struct list_ref to,
                               struct list_ref from, struct err *err)
 {
-        static const struct list_kind kind = {"cap", "capability", key_whole, parse_capability,
-                                              free};
+        static const struct list_kind kind = {"cap", NULL, key_whole, parse_capability, free};
         const struct flag_value *v = args_find(a, flag);
 
         for (char **s = v ? v->list : NULL; s && *s; s++) {
@@ -347,7 +346,8 @@ static int apply_capabilities(const char *flag, const struct args *a, struct lis
 /* --- files of variables ------------------------------------------------------------------------
  */
 
-/* A line of the file: blanks before a name are dropped, and all else is as it stands. */
+/* A line of the file: blanks before a name are dropped, and all else is as it stands. A name alone
+ * that the caller's environment has not is passed over: no variable of the image is removed. */
 static int env_line(const struct list_ref *list, char *line, struct err *err)
 {
         char *s = line + strspn(line, " \t");
@@ -362,8 +362,10 @@ static int env_line(const struct list_ref *list, char *line, struct err *err)
                 return err_set(err, EINVAL, "variable \"%.*s\" contains whitespace",
                                (int)MIN(name, 100u), s);
         int r = parse_env(s, &element, err);
-        if (element)
+        if (element && strchr(element, '='))
                 put(&envs, list, element);
+        else
+                free(element);
         return r;
 }
 

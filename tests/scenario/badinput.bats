@@ -27,10 +27,7 @@ setup_file() {
 @test "what only the service, or a file, makes wrong is a failure and no wrong usage" {
         ctl service create --detach --quiet --name every --mode global --network none tool:1 /bin/sleep 1000
         ctl service create --detach --quiet --name one --network none tool:1 /bin/sleep 1000
-        for flag in "--label-rm X" "--env-rm X" "--mount-rm /x" "--network-rm host"; do
-                # shellcheck disable=SC2086
-                expect_fail 1 "service one: $flag: the service has no such" ctl service update $flag one
-        done
+        expect_fail 1 "service one: --generic-resource-rm X: the service has no such" ctl service update --generic-resource-rm X one
         expect_fail 1 "service every: --replicas can only be used with replicated mode" ctl service update --replicas 3 every
         expect_fail 2 "--replicas can only be used" ctl service create --mode global --replicas 3 tool:1 /bin/true
         expect_fail 1 "scale can only be used with replicated" ctl service scale every=3

@@ -131,8 +131,9 @@ static void environments_are_merged(void **state)
 {
         struct world w;
         char *spec[] = {(char *)"A=spec", (char *)"WHO={{.Service.Name}}-{{.Task.Slot}}",
-                        (char *)"ALONE"};
-        char *image[] = {(char *)"A=image", (char *)"B=image", (char *)"PATH=/opt", NULL};
+                        (char *)"ALONE", (char *)"GONE"};
+        char *image[] = {(char *)"GONE=image", (char *)"A=image",   (char *)"GONER=image",
+                         (char *)"B=image",    (char *)"PATH=/opt", NULL};
 
         (void)state;
         world_init(&w);
@@ -146,6 +147,8 @@ static void environments_are_merged(void **state)
         assert_string_equal(env_get(c, "WHO"), "web-3");
         assert_string_equal(env_get(c, "HOSTNAME"), c->hostname);
         assert_null(env_get(c, "ALONE"));
+        assert_null(env_get(c, "GONE"));
+        assert_string_equal(env_get(c, "GONER"), "image");
         container_plan_free(w.plan);
 }
 
