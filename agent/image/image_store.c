@@ -393,11 +393,6 @@ void image_ref_release(struct image_ref *r)
         free(r);
 }
 
-const char *image_ref_id(const struct image_ref *r)
-{
-        return r->image->id;
-}
-
 const struct image_config *image_ref_config(const struct image_ref *r)
 {
         return r->image->config;

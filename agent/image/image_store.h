@@ -58,7 +58,6 @@ void image_ask_cancel(struct image_ask *a);
  * before anything is asked for. NULL: it is not here. */
 struct image_ref *image_ref_get(struct image_store *s, const char *image_id);
 void image_ref_release(struct image_ref *r); /* NULL is fine */
-const char *image_ref_id(const struct image_ref *r);
 const struct image_config *image_ref_config(const struct image_ref *r);
 /* Folders, lowest first, NULL-terminated; as struct container_config.layers. */
 char *const *image_ref_layers(const struct image_ref *r);

@@ -102,15 +102,6 @@ void strv_free(char **v)
         free(v);
 }
 
-char **strv_copy(char *const *v)
-{
-        char **copy = NULL;
-
-        for (size_t i = 0; v && v[i]; i++)
-                strv_push(&copy, v[i]);
-        return copy;
-}
-
 bool strv_has(char *const *v, const char *s)
 {
         for (size_t i = 0; v && v[i]; i++)

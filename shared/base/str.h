@@ -34,7 +34,6 @@ char *text_clean(const char *s, size_t max_bytes);
 size_t strv_len(char *const *v);
 void strv_push(char ***v, const char *s); /* copies s */
 void strv_free(char **v);
-char **strv_copy(char *const *v);
 bool strv_has(char *const *v, const char *s);
 /* Splits at each separator character; empty parts are kept: "a,,b" gives three. Caller frees. */
 char **str_split(const char *s, char separator);

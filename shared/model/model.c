@@ -56,7 +56,6 @@ static const struct word words_task_state[] = {
         {TASK_REMOVE, "remove"},     {TASK_ORPHANED, "orphaned"},
 };
 DEFINE_NAME(task_state)
-DEFINE_PARSE(task_state)
 
 static const struct word words_service_mode[] = {{MODE_REPLICATED, "replicated"},
                                                  {MODE_GLOBAL, "global"}};

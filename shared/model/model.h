@@ -81,7 +81,6 @@ const char *manager_status_name(enum manager_status v);
 const char *member_role_name(enum member_role v);
 const char *update_state_name(enum update_state v);
 
-int task_state_parse(const char *s, enum task_state *ret);
 int service_mode_parse(const char *s, enum service_mode *ret);
 int failure_action_parse(const char *s, enum failure_action *ret);
 int update_order_parse(const char *s, enum update_order *ret);

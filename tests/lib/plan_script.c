@@ -167,6 +167,16 @@ static int cmd_service(struct plan *p, char **w, struct err *err)
 /* --- the rest
  * -----------------------------------------------------------------------------------*/
 
+static int parse_state(const char *s, enum task_state *ret)
+{
+        for (uint32_t v = 0; v <= TASK_ORPHANED; v++)
+                if (task_state_is_valid(v) && str_is_equal(task_state_name(v), s)) {
+                        *ret = v;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
 static int cmd_task(struct plan *p, char **w, struct err *err)
 {
         struct task *task = plan_find_task(p, w[1]);
@@ -174,7 +184,7 @@ static int cmd_task(struct plan *p, char **w, struct err *err)
 
         if (!task)
                 return err_set(err, EINVAL, "no such task: %s", w[1]);
-        if (!w[2] || task_state_parse(w[2], &state) < 0 || state < task->state)
+        if (!w[2] || parse_state(w[2], &state) < 0 || state < task->state)
                 return err_set(err, EINVAL, "task %s: what state?", w[1]);
         store_set_task_state(p->store, task, state, p->now.wall_ms, w[2], w[3], w[3] ? 1 : -1);
         return 0;
