@@ -161,7 +161,7 @@ static void on_message(void *arg, const uint8_t *p, size_t n)
         if (m && m->kind_case == SWARM__MANAGER_MESSAGE__KIND_JOINED)
                 on_joined(k, m->joined);
         else if (m && m->kind_case == SWARM__MANAGER_MESSAGE__KIND_REFUSED)
-                k->config.on_refused(k->config.arg, m->refused->text);
+                k->config.on_refused(k->config.arg, m->refused);
 }
 
 /* --- connecting ----------------------------------------------------------------------------------

@@ -31,7 +31,8 @@ struct link_config {
         /* The connection broke, or there is none to be had: others are tried, until on_connected.
          */
         void (*on_broken)(void *arg);
-        void (*on_refused)(void *arg, const char *text); /* the cluster will not have us, ever */
+        /* The cluster will not have us, ever. */
+        void (*on_refused)(void *arg, const Swarm__Refused *m);
 };
 
 /* May run the loop: see node_key.h. */

@@ -258,12 +258,12 @@ static void on_message(void *arg, const uint8_t *p, size_t n)
         agent_on_message(d->core, time_now(), p, n);
 }
 
-static void on_refused(void *arg, const char *text)
+static void on_refused(void *arg, const Swarm__Refused *m)
 {
         struct daemon *d = arg;
 
-        log_error("the manager refuses this node: %s", text);
-        d->exit_code = EXIT_FAILURE;
+        log_error("the manager refuses this node: %s", m->text);
+        d->exit_code = m->code == EACCES ? EXIT_NOT_MEMBER : EXIT_FAILURE;
         loop_stop(d->loop);
 }
 
@@ -279,7 +279,7 @@ static void leave(struct daemon *d, const char *text)
         }
         log_error("%s: ending its containers, then this agent", text);
         d->is_leaving = d->must_abandon = true; /* at the end of the round: this is a port */
-        d->exit_code = EXIT_FAILURE;
+        d->exit_code = EXIT_NOT_MEMBER;
 }
 
 /* The other may be gone one day, and what runs here is not ended on suspicion: so it goes on
@@ -299,7 +299,7 @@ static void port_refused(void *arg, const Swarm__Refused *m)
         else if (m->code == ENOTUNIQ)
                 note_twin(arg, m->text);
         else if (m->code != ESTALE)
-                on_refused(arg, m->text);
+                on_refused(arg, m);
 }
 
 static void port_session(void *arg, const Swarm__Session *m)

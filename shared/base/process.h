@@ -1,7 +1,9 @@
 /* process: what our programs ask of the system for themselves. */
 #pragma once
 
-#define EXIT_USAGE 2 /* of a program that was told what cannot be, or too little */
+/* Of a program that cannot run, and would not the next time either. */
+#define EXIT_USAGE      2 /* it was told what cannot be, or too little */
+#define EXIT_NOT_MEMBER 3 /* the cluster does not have it, or not any more */
 
 /* As many descriptors as it may have (each connection and container needs some), a heap that gives
  * back what it does not need, and signals that mean nothing here (SIGUSR1, SIGUSR2; SIGHUP until

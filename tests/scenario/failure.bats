@@ -154,6 +154,27 @@ all_pids() { for n in n1 n2 n3; do container_pids $n; done | sort; }
         [ -n "$(container_pids n3)" ]
 }
 
+# The agent of host $1, in the foreground, as systemd would start it anew.
+agent_again() {
+        nsenter --net="/run/netns/$CLUSTER_TAG-$1" timeout 30 "$BUILD/swarm-agent" --data-dir "$CLUSTER/$1" --hostname "$1" \
+                --shim "$BUILD/swarm-shim" --cgroup-parent "$CLUSTER_TAG-$1" --join 10.77.0.1:7377 "${@:2}"
+}
+
+@test "an agent ends with statuses of their own when a start anew is of no use" {
+        host_add n7 10.77.0.27
+        agent_start n7
+        wait_for 15 "n7 ready" node_is n7 ready
+        good=$(ctl swarm join-token -q worker)
+        daemon_stop n7
+        ctl node rm --force n7
+        run agent_again n7
+        [ "$status" = 3 ]
+        run agent_again n7
+        [ "$status" = 2 ]
+        run agent_again n7 --token "${good%?????}aaaaa"
+        [ "$status" = 3 ]
+}
+
 @test "a node that was removed while it was away is told when it comes back" {
         old=$(container_pids n3 | sort)
         [ -n "$old" ]

@@ -27,11 +27,12 @@ setup_file() {
                 [[ "$output" != *swarm-$unit* ]]
         done
         grep -qx KillMode=process "$ROOT/lib/systemd/system/swarm-agent.service"
+        grep -qx "RestartPreventExitStatus=2 3" "$ROOT/lib/systemd/system/swarm-agent.service"
         grep -qx Delegate=yes "$ROOT/lib/systemd/system/swarm-agent.service"
 }
 
 @test "an installed agent finds its supervisor" {
         run timeout 5 "$ROOT/sbin/swarm-agent" --data-dir "$BATS_TEST_TMPDIR/d"
-        [ "$status" = 1 ]
+        [ "$status" = 2 ]
         [[ "$output" != *swarm-shim* && "$output" != *swarm-unpack* ]]
 }

@@ -121,9 +121,9 @@ static void on_broken(void *arg)
         ((struct fixture *)arg)->broken++;
 }
 
-static void on_refused(void *arg UNUSED, const char *text)
+static void on_refused(void *arg UNUSED, const Swarm__Refused *m)
 {
-        fail_msg("refused: %s", text);
+        fail_msg("refused: %s", m->text);
 }
 
 static void on_deadline(void *arg)
