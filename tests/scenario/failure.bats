@@ -54,14 +54,14 @@ all_pids() { for n in n1 n2 n3; do container_pids $n; done | sort; }
         before=$(container_pids n2 | sort)
         [ -n "$before" ]
         losses=$(grep -c "the connection to the manager is lost" "$CLUSTER/log/n2" || true)
-        host_add n8 10.77.0.18
-        cp -a "$CLUSTER/n2" "$CLUSTER/n8"
-        agent_start n8
-        said="node key in use on another machine (n2, 10.77.0.12): remove $CLUSTER/n8 and join again"
-        wait_for 15 "the refusal" grep -qF "$said" "$CLUSTER/log/n8"
-        [ "$(grep -cF "$said" "$CLUSTER/log/n8")" = 1 ]
+        host_add copy 10.77.0.18
+        cp -a "$CLUSTER/n2" "$CLUSTER/copy"
+        agent_start copy
+        said="node key in use on another machine (n2, 10.77.0.12): remove $CLUSTER/copy and join again"
+        wait_for 15 "the refusal" grep -qF "$said" "$CLUSTER/log/copy"
+        [ "$(grep -cF "$said" "$CLUSTER/log/copy")" = 1 ]
         grep "the second is refused" "$CLUSTER/log/m1" | grep "address=10.77.0.12" | grep -q "refused_address=10.77.0.18"
-        told="its key is in use on another machine, which is refused (n8, 10.77.0.18)"
+        told="its key is in use on another machine, which is refused (copy, 10.77.0.18)"
         ctl events --since 10m --until $(($(date +%s) + 1)) --filter type=node | grep -qF "message=$told, name=n2"
         node_is n2 ready
         # What the node does goes on as if there were no copy: its session, its containers, its next start.
@@ -74,12 +74,12 @@ all_pids() { for n in n1 n2 n3; do container_pids $n; done | sort; }
         service_running web 6
         [ "$before" = "$(container_pids n2 | sort)" ]
         # As it was told to.
-        daemon_stop n8
-        rm -rf "$CLUSTER/n8"
-        agent_start n8
-        wait_for 15 "n8 ready" node_is n8 ready
-        daemon_stop n8
-        ctl node rm --force n8
+        daemon_stop copy
+        rm -rf "$CLUSTER/copy"
+        agent_start copy
+        wait_for 15 "copy ready" node_is copy ready
+        daemon_stop copy
+        ctl node rm --force copy
 }
 
 @test "what exited while the agent was dead is told with its exit status" {
