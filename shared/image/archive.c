@@ -52,6 +52,7 @@ void image_archive_close(struct image_archive *a)
         if (a->layer_fd >= 0)
                 close(a->layer_fd);
         free(a->images);
+        free(a->platform);
         free(a);
 }
 
@@ -276,7 +277,21 @@ static int docker_open(struct image_archive *a, struct err *err)
 
 /* --- the door ------------------------------------------------------------------------------------
  */
-int image_archive_open(const char *path, struct image_archive **ret, struct err *err)
+static int check_platform(const struct image_archive *a, struct err *err)
+{
+        for (size_t i = 0; i < a->n_images; i++) {
+                const Swarm__Image *m = a->images[i].msg;
+                _cleanup_free_ char *is = xasprintf("%s/%s", m->os, m->arch);
+
+                if (!str_is_equal(is, a->platform))
+                        return err_set(err, ENOENT, "has an image for %s, not for %s", is,
+                                       a->platform);
+        }
+        return 0;
+}
+
+int image_archive_open(const char *path, const char *platform, struct image_archive **ret,
+                       struct err *err)
 {
         struct source *s;
         int r = source_open(path, &s, err);
@@ -284,6 +299,7 @@ int image_archive_open(const char *path, struct image_archive **ret, struct err 
         if (r < 0)
                 return r;
         struct image_archive *a = archive_new(s);
+        a->platform = platform ? xstrdup(platform) : xasprintf("linux/%s", machine_arch());
         if (source_size(s, "manifest.json") >= 0)
                 r = docker_open(a, err);
         else if (source_size(s, "index.json") >= 0)
@@ -291,6 +307,8 @@ int image_archive_open(const char *path, struct image_archive **ret, struct err 
         else
                 r = err_set(err, EINVAL,
                             "not an image archive: has neither manifest.json nor index.json");
+        if (r == 0 && platform)
+                r = check_platform(a, err);
         if (r < 0) {
                 image_archive_close(a);
                 return err_wrap(err, "%s", str_is_equal(path, "-") ? "standard input" : path);

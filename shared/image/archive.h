@@ -29,8 +29,10 @@ struct archive_image {
 };
 
 /* path: a file, a folder, or "-" for fd 0. Reads the manifests and configs, and checks that every
- * blob they name is there with its size; of an index the image for this machine is taken. */
-int image_archive_open(const char *path, struct image_archive **ret, struct err *err);
+ * blob they name is there with its size; of an index the image for the platform ("linux/arm64") is
+ * taken, and one for another is an error; NULL: of an index the image for this machine. */
+int image_archive_open(const char *path, const char *platform, struct image_archive **ret,
+                       struct err *err);
 void image_archive_close(struct image_archive *a); /* NULL is fine */
 size_t image_archive_count(const struct image_archive *a);
 const struct archive_image *image_archive_get(const struct image_archive *a, size_t i);

@@ -14,6 +14,7 @@ struct image_archive {
         struct archive_image *images;
         size_t n_images;
         struct map blobs; /* struct archive_blob by digest */
+        char *platform;   /* to be taken of an index: "linux/arm64" */
 };
 
 /* Where a layer's bytes are. */

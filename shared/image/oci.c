@@ -202,21 +202,21 @@ static int add_manifest(struct image_archive *a, const json_t *m, const struct d
         return add_layers(a, i, layers, err);
 }
 
-/* How well it suits this machine: 0 not at all, 1 it does not say, 2 it is for it. */
-static int fitness(const struct descriptor *d)
+/* How well it suits the platform: 0 not at all, 1 it does not say, 2 it is for it. */
+static int fitness(const struct image_archive *a, const struct descriptor *d)
 {
         if (d->is_attestation)
                 return 0;
         if (!d->arch && !d->os)
                 return 1;
-        return d->os && d->arch && str_is_equal(d->os, "linux") &&
-                               str_is_equal(d->arch, machine_arch())
-                       ? 2
-                       : 0;
+        _cleanup_free_ char *is = xasprintf("%s/%s", d->os ? d->os : "", d->arch ? d->arch : "");
+
+        return str_is_equal(is, a->platform) ? 2 : 0;
 }
 
 /* The best of a nested index. */
-static int choose(const json_t *list, struct descriptor *ret, struct err *err)
+static int choose(const struct image_archive *a, const json_t *list, struct descriptor *ret,
+                  struct err *err)
 {
         const json_t *o;
         int best = 0;
@@ -229,12 +229,12 @@ static int choose(const json_t *list, struct descriptor *ret, struct err *err)
 
                 if (r < 0)
                         return r;
-                if (fitness(&d) > best) {
-                        best = fitness(&d);
+                if (fitness(a, &d) > best) {
+                        best = fitness(a, &d);
                         *ret = d;
                 }
         }
-        return best ? 0 : err_set(err, ENOENT, "has no image for linux/%s", machine_arch());
+        return best ? 0 : err_set(err, ENOENT, "has no image for %s", a->platform);
 }
 
 /* From a descriptor to a manifest, through as many indexes as need be. named: which bears the name.
@@ -260,7 +260,7 @@ static int add_image(struct image_archive *a, const struct descriptor *first, st
                 if (r == 0 && !list)
                         r = add_manifest(a, o, first, err);
                 else if (r == 0)
-                        r = choose(list, &d, err);
+                        r = choose(a, list, &d, err);
                 if (r < 0 || !list)
                         return r;
         }
@@ -281,14 +281,14 @@ static int add_images(struct image_archive *a, const json_t *list, struct err *e
                 r = get_descriptor(o, &d, err);
                 if (r < 0)
                         return r;
-                has_fitting |= fitness(&d) == 2;
+                has_fitting |= fitness(a, &d) == 2;
         }
         json_array_foreach((json_t *)(uintptr_t)list, k, o)
         {
                 r = get_descriptor(o, &d, err);
                 if (r < 0)
                         return r;
-                if (d.is_attestation || (has_fitting && fitness(&d) == 0)) {
+                if (d.is_attestation || (has_fitting && fitness(a, &d) == 0)) {
                         is_skipped = true;
                         continue;
                 }

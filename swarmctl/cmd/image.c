@@ -45,9 +45,17 @@ static int load_one(struct ctl *ctl, struct image_archive *a, size_t i, const ch
         return r;
 }
 
+static bool is_platform(const char *s)
+{
+        const char *slash = strchr(s, '/');
+
+        return slash && slash != s && slash[1] && !strchr(slash + 1, '/');
+}
+
 static int run_load(struct ctl *ctl, const struct args *args)
 {
         const char *path = args_text(args, "input"), *name = args_text(args, "tag");
+        const char *platform = args_text(args, "platform");
         _cleanup_free_ char *tag = NULL;
         struct image_archive *a;
         struct err err = {0};
@@ -60,7 +68,10 @@ static int run_load(struct ctl *ctl, const struct args *args)
                 return ctl_usage(ctl, "name an archive, or give one on standard input");
         if (name && image_name_normalize(name, &tag, &err) < 0)
                 return ctl_usage(ctl, "%s", err.text);
-        if (image_archive_open(path ? path : "-", &a, &err) < 0)
+        if (platform && !is_platform(platform))
+                return ctl_usage(ctl, "invalid value \"%s\" for --platform: must be OS/ARCH",
+                                 platform);
+        if (image_archive_open(path ? path : "-", platform, &a, &err) < 0)
                 return ctl_fail(ctl, CLIENT_EXIT_REFUSED, "%s", err.text);
         if (tag && image_archive_count(a) > 1)
                 r = ctl_fail(ctl, CLIENT_EXIT_REFUSED,
@@ -361,6 +372,8 @@ static int run_rm(struct ctl *ctl, const struct args *args)
  * ------------------------------------------------------------------------------------- */
 static const struct flag load_flags[] = {
         {"input", 'i', FLAG_STRING, "Read from this archive, not from standard input", NULL},
+        {"platform", 0, FLAG_STRING, "Load the image for OS/ARCH, not the one for this machine",
+         NULL},
         {"quiet", 'q', FLAG_BOOL, "Show no progress", NULL},
         {"tag", 't', FLAG_STRING, "Name the archive's image NAME[:TAG], whatever its own name",
          NULL},

@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         if (fd < 0 || write(fd, data, n) != (ssize_t)n)
                 return -1;
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        if (image_archive_open(path, &a, &err) == 0) {
+        if (image_archive_open(path, NULL, &a, &err) == 0) {
                 read_all(a);
                 image_archive_close(a);
         }

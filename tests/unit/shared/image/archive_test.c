@@ -32,6 +32,7 @@ struct world {
         char manifest_digest[DIGEST_TEXT_LEN + 1];
         struct err err;
         struct image_archive *a;
+        const char *platform; /* that is asked for */
 };
 
 static int set_up(void **state)
@@ -85,7 +86,7 @@ static int try_open(struct world *w, const char *path)
         image_archive_close(w->a);
         w->a = NULL;
         memset(&w->err, 0, sizeof(w->err));
-        return image_archive_open(path, &w->a, &w->err);
+        return image_archive_open(path, w->platform, &w->a, &w->err);
 }
 
 static void assert_opens(struct world *w, const char *path)
@@ -305,6 +306,33 @@ static void test_oci_nested_index(void **state)
         free(write_oci(w));
         write_blob(w, digest, &nested);
         assert_refused(w, path, "has no image for linux/");
+}
+
+/* Of an index of several the one that is asked for, whatever machine this is; no other is taken. */
+static void test_oci_of_a_platform(void **state)
+{
+        struct world *w = *state;
+
+        memcpy(strstr(buf_str(&w->config), "amd64"), "s390x", 5);
+        digest_of(w->config.data, w->config.len, w->config_digest);
+        set_manifest(w);
+        buf_printf(&w->index,
+                   "{\"manifests\":[{\"digest\":\"" NOT_THERE "\",\"size\":1,\"platform\":{\"os\":"
+                   "\"linux\",\"architecture\":\"amd64\"}},{\"digest\":\"%s\",\"size\":%zu,"
+                   "\"platform\":{\"os\":\"linux\",\"architecture\":\"s390x\"}}]}",
+                   w->manifest_digest, w->manifest.len);
+        _cleanup_free_ char *path = write_oci(w);
+        w->platform = "linux/s390x";
+        assert_opens(w, path);
+        assert_int_equal(image_archive_count(w->a), 1);
+        assert_string_equal(image_archive_get(w->a, 0)->msg->arch, "s390x");
+        set_index(w, "");
+        free(write_oci(w));
+        assert_opens(w, path);
+        w->platform = "linux/arm64";
+        assert_refused(w, path, "has an image for linux/s390x, not for linux/arm64");
+        w->platform = NULL;
+        assert_opens(w, path);
 }
 
 static void test_index_that_names_itself(void **state)
@@ -689,6 +717,7 @@ int main(void)
                 TEST(test_bad_docker_archives),
                 TEST(test_oci_folder),
                 TEST(test_oci_nested_index),
+                TEST(test_oci_of_a_platform),
                 TEST(test_index_that_names_itself),
                 TEST(test_bad_oci),
                 TEST(test_manifests_of_other_things),
