@@ -14,6 +14,8 @@ DESTDIR ?=
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo 0.1.0)
 
 PROTOC  := protoc
+# Of what builds all by itself; a `make -jN` of the user's counts more.
+JOBS    := $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 # `make V=1` shows the commands.
 Q       := $(if $(V),,@)
 say      = $(if $(V),,@echo '  $(1)')
@@ -176,10 +178,10 @@ soak: $(BUILD)/tests/sim-run $(BUILD)/tests/raft-sim-run
 mutants: tests
 	BUILD=$(BUILD) CC="$(CC)" tests/sim/mutants/run.sh
 check: deps
-	$(MAKE) tests
+	$(MAKE) $(JOBS) tests
 	BUILD=$(BUILD) tests/run.sh all
 asan:
-	$(MAKE) BUILD=build-asan OPT="-O1 -g" \
+	$(MAKE) $(JOBS) BUILD=build-asan OPT="-O1 -g" \
 	  SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
 	  $(SAN_WARN)" tests
 # Fuzzers (libFuzzer, clang): build-fuzz/fuzz/NAME SEEDS; tests/fuzz/seeds.sh makes seeds.
@@ -199,7 +201,7 @@ tidy:
 format:
 	git ls-files '*.c' '*.h' | xargs -r clang-format -i
 demo: deps
-	$(MAKE) all
+	$(MAKE) $(JOBS) all
 	BUILD=$(BUILD) KEEP=$(KEEP) deploy/demo/demo.sh
 clean:
 	rm -rf build build-asan build-fuzz
