@@ -8,8 +8,8 @@
  *   leader     first applies all that was agreed before it        then a turn, one proposal at a
  * time
  *
- * Effects of a turn that changed nothing are let out when this manager is sure that it led after
- * the turn's inputs had come: so nobody is answered out of an old state.
+ * Effects of a turn that changed nothing, and answers a client, are let out when this manager is
+ * sure that it led after the turn's inputs had come: so no client is answered out of an old state.
  *
  * Pure: time comes in, input and output go through the ops, which must not call back.
  */
