@@ -187,7 +187,7 @@ completed() {
 
 @test "whoever follows and is behind gets all that a task wrote that is removed" {
         mkdir -p "$CLUSTER/big"
-        ctl service create --detach --quiet --name big --network none --restart-condition none \
+        ctl service create --detach --quiet --name big --network none --restart-condition none --constraint node.hostname==n1 \
                 --mount "type=bind,source=$CLUSTER/big,target=/big" tool:1 /bin/sh -c \
                 'echo begin; until [ -e /big/go ]; do sleep 0.1; done; x=$(head -c 1000 /dev/zero | tr "\0" x); for i in $(seq 1 25000); do echo "$i $x"; done; touch /big/done'
         begin ctl service logs --follow --raw big
